@@ -1,0 +1,1 @@
+//! Who has which GPU? The durable ledger of bindings.

@@ -1,0 +1,1 @@
+//! Who starts the container? The native capsule, docker, podman and bolt.

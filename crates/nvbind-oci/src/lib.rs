@@ -1,0 +1,1 @@
+//! How do edits get into an OCI container? The nvbind-runtime shim and the nvbind-hook.

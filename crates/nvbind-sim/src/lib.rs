@@ -1,0 +1,1 @@
+//! What would it be like with other GPUs? Machine profiles, live state and a simulated driver root.

@@ -1,0 +1,1 @@
+//! One toolkit that binds NVIDIA GPUs to work.
