@@ -1,0 +1,46 @@
+# Everything that a person types. Each target installs what it needs (Debian 12, Rust from rustup or Debian).
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+export CARGO_TARGET_DIR ?= $(CURDIR)/target
+PREFIX ?= /usr/local
+BUILD := $(CURDIR)/build
+
+.PHONY: help demo test bench build install uninstall lint features setup setup-test
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+
+setup: ## install what the build needs
+	@scripts/setup build
+
+setup-test: ## install what the tests need (container engines, cargo-deny)
+	@scripts/setup test
+
+build: setup ## build everything into build/bin and build/lib/nvbind
+	@scripts/build $(BUILD)
+
+demo: build ## run a container with two of eight simulated GPUs
+	@scripts/setup demo
+	@scripts/demo $(BUILD)
+
+test: setup-test ## format, clippy, licences, docs, features, every test
+	@scripts/test
+
+bench: build setup-test ## the figures of the README, measured in turn with runc
+	@scripts/bench $(BUILD)
+
+lint: setup-test ## format, clippy, licences
+	@scripts/lint
+
+install: build ## install to PREFIX (default /usr/local)
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/nvbind $(DESTDIR)$(PREFIX)/share/man/man1 \
+	    $(DESTDIR)$(PREFIX)/share/bash-completion/completions
+	install -m 755 $(BUILD)/bin/nvbind $(BUILD)/bin/nvbind-runtime $(BUILD)/bin/nvbind-hook $(DESTDIR)$(PREFIX)/bin/
+	install -m 644 $(BUILD)/lib/nvbind/libnvbind_sim_nvml.so $(DESTDIR)$(PREFIX)/lib/nvbind/
+	$(BUILD)/bin/nvbind man --output $(DESTDIR)$(PREFIX)/share/man/man1
+	$(BUILD)/bin/nvbind completions bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/nvbind
+
+uninstall: ## remove what install put there
+	rm -f $(DESTDIR)$(PREFIX)/bin/nvbind $(DESTDIR)$(PREFIX)/bin/nvbind-runtime $(DESTDIR)$(PREFIX)/bin/nvbind-hook \
+	    $(DESTDIR)$(PREFIX)/share/man/man1/nvbind*.1 $(DESTDIR)$(PREFIX)/share/bash-completion/completions/nvbind
+	rm -rf $(DESTDIR)$(PREFIX)/lib/nvbind
