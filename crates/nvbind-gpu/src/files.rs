@@ -1,0 +1,105 @@
+//! The driver's files on a host, each with its place in a container.
+
+use crate::Capabilities;
+use std::path::PathBuf;
+
+/// The user-space driver as found: what containers may need of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DriverFiles {
+    /// Driver version that the libraries carry in their names.
+    pub version: String,
+    /// The libraries, sorted by container path.
+    pub libraries: Vec<Library>,
+    /// Binaries, configs, firmware and sockets.
+    pub files: Vec<DriverFile>,
+    /// Control nodes that exist, as `/dev/nvidiactl`.
+    pub nodes: Vec<Node>,
+}
+
+/// One shared library of the driver.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Library {
+    /// The real file on the host.
+    pub host: PathBuf,
+    /// Where it goes in a container.
+    pub container: PathBuf,
+    /// The links that lead to it (SONAME, development name, aliases).
+    pub links: Vec<Link>,
+    /// 64-bit or 32-bit.
+    pub class: ElfClass,
+    /// The capabilities that need it.
+    pub capabilities: Capabilities,
+}
+
+/// A symbolic link to make in a container.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Link {
+    /// Path of the link in the container.
+    pub link: PathBuf,
+    /// What it points at, as `ln -s` would write it.
+    pub target: PathBuf,
+}
+
+/// Word size of an ELF file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ElfClass {
+    /// 64-bit.
+    Elf64,
+    /// 32-bit.
+    Elf32,
+}
+
+/// A file of the driver that is not a library.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DriverFile {
+    /// The real file (or socket, or folder) on the host.
+    pub host: PathBuf,
+    /// Where it goes in a container.
+    pub container: PathBuf,
+    /// What it is.
+    pub kind: FileKind,
+    /// The capabilities that need it.
+    pub capabilities: Capabilities,
+}
+
+/// What a driver file is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileKind {
+    /// A program.
+    Binary,
+    /// A configuration or data file.
+    Config,
+    /// Firmware that the driver's user space reads.
+    Firmware,
+    /// A socket (or folder of sockets) of a driver daemon: mounted without `ro`.
+    Socket,
+}
+
+/// A control node of the driver.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Node {
+    /// The node on the host.
+    pub host: PathBuf,
+    /// Its path in a container.
+    pub container: PathBuf,
+    /// The capabilities that need it.
+    pub capabilities: Capabilities,
+}
+
+/// Where else to look for driver files.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SearchOptions {
+    /// More library folders, as paths in a container (below the driver root), searched first.
+    pub library_paths: Vec<PathBuf>,
+    /// More folders for configs, as paths in a container (below the driver root), searched first.
+    pub config_paths: Vec<PathBuf>,
+}
+
+/// Finds the driver's files below the driver root.
+pub fn driver_files(
+    roots: &nvbind_config::Roots,
+    _version: Option<&str>,
+    _options: &SearchOptions,
+) -> Result<DriverFiles, crate::Error> {
+    Err(crate::Error::NoDriver(roots.driver.clone()))
+}
