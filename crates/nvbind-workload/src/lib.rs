@@ -1,1 +1,21 @@
-//! What does the user want? Workload, Selector, profiles and nvbind.toml.
+//! What does the user want? [`Workload`], [`Selector`], profiles and `nvbind.toml`.
+//!
+//! `Workload` is the one input format of the whole product: command line options and files all build the same struct.
+
+mod device;
+mod image;
+mod profile;
+mod selector;
+mod size;
+mod volume;
+mod word;
+mod workload;
+
+pub use device::DeviceRef;
+pub use image::ImageRef;
+pub use profile::Profile;
+pub use selector::{ParseSelectorError, Selector};
+pub use size::{ParseSizeError, parse_size};
+pub use volume::{ParseVolumeError, Volume};
+pub use word::UnknownWord;
+pub use workload::{DriverChoice, Isolation, Network, Workload};
