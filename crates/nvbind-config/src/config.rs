@@ -1,9 +1,14 @@
-//! The configuration and where it comes from.
+//! The configuration: one struct per section, its defaults, and the paths that follow from it.
 
-use std::path::PathBuf;
+use crate::{Error, Roots, Sources};
+use std::env;
+use std::path::{Path, PathBuf};
+
+/// File name of the hook program.
+pub const HOOK_NAME: &str = "nvbind-hook";
 
 /// Everything that can be set for this machine.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Config {
     /// `[host]`
     pub host: HostConfig,
@@ -15,24 +20,201 @@ pub struct Config {
     pub hook: HookConfig,
     /// `[state]`
     pub state: StateConfig,
+    /// `[gpu]`
+    pub gpu: GpuConfig,
+    /// `[container]`
+    pub container: ContainerConfig,
 }
-/// `[host]`: roots.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct HostConfig {}
-/// `[cdi]`
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct CdiConfig {}
-/// `[runtime]`
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct RuntimeConfig {}
-/// `[hook]`
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct HookConfig {}
-/// `[state]`
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct StateConfig { /// directory
-    pub dir: Option<PathBuf> }
-/// What can be wrong with the configuration.
-#[derive(Debug, thiserror::Error)]
-#[error("configuration")]
-pub struct Error;
+
+/// `[host]`: where the host's own files are looked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostConfig {
+    /// Root of the driver's user-space files.
+    pub driver_root: PathBuf,
+    /// Root that holds `dev/`; the driver root when not set.
+    pub dev_root: Option<PathBuf>,
+    /// Mount point of procfs.
+    pub proc_root: PathBuf,
+    /// Mount point of sysfs.
+    pub sys_root: PathBuf,
+}
+
+/// `[cdi]`: where CDI specs lie.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CdiConfig {
+    /// Folders of CDI specs, lowest priority first.
+    pub spec_dirs: Vec<PathBuf>,
+}
+
+/// `[runtime]`: the OCI runtime shim.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RuntimeConfig {
+    /// OCI runtimes to hand over to, the first that exists: names on `PATH` or absolute paths.
+    pub runtimes: Vec<String>,
+    /// File that the shim logs to.
+    pub log: Option<PathBuf>,
+}
+
+/// `[hook]`: the `createContainer` hook.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HookConfig {
+    /// The hook program; looked for when not set, see [`Config::hook_path`].
+    pub path: Option<PathBuf>,
+}
+
+/// `[state]`: what nvbind remembers.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct StateConfig {
+    /// Folder of the state; depends on the caller when not set, see [`Config::state_dir`].
+    pub dir: Option<PathBuf>,
+}
+
+/// `[gpu]`: what is handed out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GpuConfig {
+    /// Selector used when a workload names no GPU.
+    pub default_selection: String,
+}
+
+/// `[container]`: what starts containers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContainerConfig {
+    /// Engine: `auto`, `native`, `bolt`, `docker` or `podman`.
+    pub runtime: String,
+}
+
+impl Default for HostConfig {
+    fn default() -> Self {
+        Self {
+            driver_root: "/".into(),
+            dev_root: None,
+            proc_root: "/proc".into(),
+            sys_root: "/sys".into(),
+        }
+    }
+}
+
+impl Default for CdiConfig {
+    /// The two folders that the CDI specification names.
+    fn default() -> Self {
+        Self {
+            spec_dirs: vec!["/etc/cdi".into(), "/var/run/cdi".into()],
+        }
+    }
+}
+
+impl Default for RuntimeConfig {
+    fn default() -> Self {
+        Self {
+            runtimes: ["runc", "crun", "youki"].map(String::from).to_vec(),
+            log: None,
+        }
+    }
+}
+
+impl Default for GpuConfig {
+    fn default() -> Self {
+        Self {
+            default_selection: "none".into(),
+        }
+    }
+}
+
+impl Default for ContainerConfig {
+    fn default() -> Self {
+        Self { runtime: "auto".into() }
+    }
+}
+
+impl Config {
+    /// Reads the configuration of this process: files, then `NVBIND_*` variables, then `overrides`.
+    ///
+    /// An override is a command line flag: the dotted key (`host.driver_root`) and its text, lists separated by commas.
+    pub fn load(overrides: &[(&str, &str)]) -> Result<Self, Error> {
+        Sources::of_process().load(overrides)
+    }
+
+    /// The roots under which the host's files are looked for.
+    pub fn roots(&self) -> Roots {
+        Roots {
+            driver: self.host.driver_root.clone(),
+            dev: self
+                .host
+                .dev_root
+                .clone()
+                .unwrap_or_else(|| self.host.driver_root.clone()),
+            proc: self.host.proc_root.clone(),
+            sys: self.host.sys_root.clone(),
+        }
+    }
+
+    /// The hook program: as configured, else beside the running executable, else on `PATH`, else `/usr/bin/nvbind-hook`.
+    pub fn hook_path(&self) -> PathBuf {
+        let configured = self.hook.path.clone();
+        configured
+            .or_else(beside_executable)
+            .or_else(on_path)
+            .unwrap_or_else(|| Path::new("/usr/bin").join(HOOK_NAME))
+    }
+
+    /// The folder of nvbind's state: as configured, else `/var/lib/nvbind` as root, else `$XDG_STATE_HOME/nvbind`
+    /// (`~/.local/state/nvbind`).
+    pub fn state_dir(&self) -> PathBuf {
+        let system = || PathBuf::from("/var/lib/nvbind");
+        match &self.state.dir {
+            Some(dir) => dir.clone(),
+            None if rustix::process::geteuid().is_root() => system(),
+            None => user_state_dir().unwrap_or_else(system),
+        }
+    }
+}
+
+fn beside_executable() -> Option<PathBuf> {
+    let executable = env::current_exe().ok()?;
+    existing(executable.parent()?.join(HOOK_NAME))
+}
+
+fn on_path() -> Option<PathBuf> {
+    let path = env::var_os("PATH")?;
+    env::split_paths(&path)
+        .filter(|dir| dir.is_absolute())
+        .find_map(|dir| existing(dir.join(HOOK_NAME)))
+}
+
+fn existing(path: PathBuf) -> Option<PathBuf> {
+    path.is_file().then_some(path)
+}
+
+fn user_state_dir() -> Option<PathBuf> {
+    let absolute = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let state_home = absolute("XDG_STATE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/state")));
+    state_home.map(|dir| dir.join("nvbind"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dev_root_follows_the_driver_root() {
+        let mut config = Config::default();
+        config.host.driver_root = "/run/nvidia/driver".into();
+        assert_eq!(config.roots().dev, Path::new("/run/nvidia/driver"));
+        config.host.dev_root = Some("/".into());
+        assert_eq!(config.roots().dev, Path::new("/"));
+    }
+
+    #[test]
+    fn default_roots_are_the_host() {
+        assert_eq!(Config::default().roots(), Roots::host());
+    }
+
+    #[test]
+    fn configured_paths_win() {
+        let mut config = Config::default();
+        config.hook.path = Some("/opt/nvbind-hook".into());
+        config.state.dir = Some("/srv/nvbind".into());
+        assert_eq!(config.hook_path(), Path::new("/opt/nvbind-hook"));
+        assert_eq!(config.state_dir(), Path::new("/srv/nvbind"));
+    }
+}

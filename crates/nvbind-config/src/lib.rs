@@ -2,9 +2,18 @@
 //!
 //! Precedence, lowest first: built-in defaults, `/etc/nvbind/config.toml`, `~/.config/nvbind/config.toml`
 //! (or the one file that `NVBIND_CONFIG` names), `NVBIND_<SECTION>_<KEY>` variables, command line flags.
+//! Every layer is merged key by key. A key that nvbind does not know is an error that names the nearest known one.
 
 mod config;
+mod error;
+mod key;
 mod roots;
+mod source;
+pub mod trusted;
 
-pub use config::{CdiConfig, Config, Error, HookConfig, HostConfig, RuntimeConfig, StateConfig};
+pub use config::{
+    CdiConfig, Config, ContainerConfig, GpuConfig, HOOK_NAME, HookConfig, HostConfig, RuntimeConfig, StateConfig,
+};
+pub use error::{Error, Origin};
 pub use roots::Roots;
+pub use source::Sources;

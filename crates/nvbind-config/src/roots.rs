@@ -21,12 +21,22 @@ pub struct Roots {
 impl Roots {
     /// The host itself.
     pub fn host() -> Self {
-        Self { driver: "/".into(), dev: "/".into(), proc: "/proc".into(), sys: "/sys".into() }
+        Self {
+            driver: "/".into(),
+            dev: "/".into(),
+            proc: "/proc".into(),
+            sys: "/sys".into(),
+        }
     }
 
     /// A whole machine laid out under one folder: `<root>/usr`, `<root>/dev`, `<root>/proc`, `<root>/sys`.
     pub fn under(root: &Path) -> Self {
-        Self { driver: root.into(), dev: root.into(), proc: root.join("proc"), sys: root.join("sys") }
+        Self {
+            driver: root.into(),
+            dev: root.into(),
+            proc: root.join("proc"),
+            sys: root.join("sys"),
+        }
     }
 
     /// The host path of a driver file named by its path in a container (`/usr/lib/x` to `<driver>/usr/lib/x`).
@@ -41,7 +51,10 @@ impl Roots {
 
     /// The path in a container of a host driver file, when it lies below the driver root.
     pub fn container_path(&self, host_path: &Path) -> Option<PathBuf> {
-        host_path.strip_prefix(&self.driver).ok().map(|rest| Path::new("/").join(rest))
+        host_path
+            .strip_prefix(&self.driver)
+            .ok()
+            .map(|rest| Path::new("/").join(rest))
     }
 }
 
