@@ -1,0 +1,234 @@
+//! Device nodes: `linux.devices` and the rules of the device cgroup.
+
+use super::json::{self, Object};
+use crate::Error;
+use nvbind_cdi::{DeviceNode, Mount};
+use serde_json::{Value, json};
+use std::fs::Metadata;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::Path;
+
+/// Cgroup access of a node whose edits name none. No `m`: runtimes let a container make nodes anyway, and opening is
+/// what counts.
+const DEFAULT_ACCESS: &str = "rw";
+
+/// How a node that cannot be made is bound from the host.
+const BIND_OPTIONS: [&str; 4] = ["nosuid", "noexec", "rbind", "rprivate"];
+
+/// Adds the nodes. Returns bind mounts for those that the runtime could not make itself.
+pub(super) fn apply(root: &mut Object, nodes: &[DeviceNode]) -> Result<Vec<Mount>, Error> {
+    if nodes.is_empty() {
+        return Ok(Vec::new());
+    }
+    let rootless = has_user_namespace(root);
+    let owner = process_owner(root);
+    let linux = json::object(root, "linux")?;
+    let mut binds = Vec::new();
+    for node in nodes {
+        let node = Resolved::new(node, owner)?;
+        // Inside a user namespace nodes cannot be made: runtimes bind the host's node of the same path instead, which
+        // is the wrong one when the node lies elsewhere on the host.
+        if node.plain_file || (rootless && node.moved()) {
+            remove_device(json::array(linux, "devices")?, &node.edit.path);
+            binds.push(node.bind());
+            if node.plain_file {
+                continue;
+            }
+        } else {
+            let devices = json::array(linux, "devices")?;
+            remove_device(devices, &node.edit.path);
+            devices.push(node.device());
+        }
+        add_rule(linux, &node, rootless)?;
+    }
+    Ok(binds)
+}
+
+/// A node with everything that the edits left out.
+struct Resolved<'a> {
+    edit: &'a DeviceNode,
+    kind: &'static str,
+    major: i64,
+    minor: i64,
+    mode: Option<u32>,
+    uid: Option<u32>,
+    gid: Option<u32>,
+    /// What stands at the host path is an ordinary file: it can be bound but has no numbers.
+    plain_file: bool,
+}
+
+impl<'a> Resolved<'a> {
+    /// Fills the gaps as CDI's Go package does: numbers from the host node, owner from the container's own user.
+    fn new(edit: &'a DeviceNode, owner: Owner) -> Result<Self, Error> {
+        let host = edit.host_path.as_deref().unwrap_or(&edit.path);
+        let metadata = match std::fs::metadata(host) {
+            Ok(metadata) => Some(metadata),
+            Err(_) if edit.kind.is_some() && edit.major.is_some() && edit.minor.is_some() => None,
+            Err(source) => {
+                return Err(Error::Node {
+                    path: host.to_owned(),
+                    source,
+                });
+            }
+        };
+        let found = metadata.as_ref().map(file_kind);
+        if let (None, Some("a file")) = (edit.major, found) {
+            return Ok(Self {
+                edit,
+                kind: "",
+                major: 0,
+                minor: 0,
+                mode: None,
+                uid: None,
+                gid: None,
+                plain_file: true,
+            });
+        }
+        let kind = kind_letter(edit, found, host)?;
+        let numbers = metadata.as_ref().map(device_numbers).unwrap_or_default();
+        Ok(Self {
+            edit,
+            kind,
+            major: edit.major.unwrap_or(numbers.0),
+            minor: edit.minor.unwrap_or(numbers.1),
+            mode: edit.file_mode.or(metadata.as_ref().map(|m| m.mode() & 0o7777)),
+            uid: edit.uid.or(owner.uid).or(metadata.as_ref().map(Metadata::uid)),
+            gid: edit.gid.or(owner.gid).or(metadata.as_ref().map(Metadata::gid)),
+            plain_file: false,
+        })
+    }
+
+    fn moved(&self) -> bool {
+        self.edit.host_path.as_ref().is_some_and(|host| *host != self.edit.path)
+    }
+
+    fn device(&self) -> Value {
+        let mut device = json!({ "path": self.edit.path, "type": self.kind, "major": self.major, "minor": self.minor });
+        let optional = [("fileMode", self.mode), ("uid", self.uid), ("gid", self.gid)];
+        for (key, value) in optional {
+            if let Some(value) = value {
+                device[key] = value.into();
+            }
+        }
+        device
+    }
+
+    fn bind(&self) -> Mount {
+        Mount {
+            host_path: self.edit.host_path.clone().unwrap_or_else(|| self.edit.path.clone()),
+            container_path: self.edit.path.clone(),
+            options: BIND_OPTIONS.map(str::to_owned).to_vec(),
+            kind: Some("bind".to_owned()),
+        }
+    }
+}
+
+/// The container's user where it is not root: CDI makes it the owner of nodes whose owner is not said.
+#[derive(Clone, Copy, Default)]
+struct Owner {
+    uid: Option<u32>,
+    gid: Option<u32>,
+}
+
+fn process_owner(root: &Object) -> Owner {
+    let id = |key: &str| {
+        let id = root.get("process")?.get("user")?.get(key)?.as_u64()?;
+        u32::try_from(id).ok().filter(|id| *id > 0)
+    };
+    Owner {
+        uid: id("uid"),
+        gid: id("gid"),
+    }
+}
+
+fn has_user_namespace(root: &Object) -> bool {
+    let namespaces = root
+        .get("linux")
+        .and_then(|linux| linux.get("namespaces"))
+        .and_then(Value::as_array);
+    namespaces.is_some_and(|list| list.iter().any(|entry| json::string(entry, "type") == Some("user")))
+}
+
+fn file_kind(metadata: &Metadata) -> &'static str {
+    let kind = metadata.file_type();
+    match () {
+        () if kind.is_char_device() => "c",
+        () if kind.is_block_device() => "b",
+        () if kind.is_fifo() => "p",
+        () if kind.is_file() => "a file",
+        () if kind.is_dir() => "a directory",
+        () => "no device",
+    }
+}
+
+/// The node's type letter: what the edits say, checked against what is there.
+fn kind_letter(edit: &DeviceNode, found: Option<&'static str>, host: &Path) -> Result<&'static str, Error> {
+    let said = match edit.kind.as_deref() {
+        None | Some("") => None,
+        Some("c" | "u") => Some("c"),
+        Some("b") => Some("b"),
+        Some("p") => Some("p"),
+        Some(other) => return Err(wrong_kind(host, found.unwrap_or("absent"), other)),
+    };
+    match (said, found) {
+        (Some(said), None) => Ok(said),
+        (Some(said), Some(found)) if said == found => Ok(said),
+        (None, Some(found @ ("c" | "b" | "p"))) => Ok(found),
+        (said, found) => Err(wrong_kind(host, found.unwrap_or("absent"), said.unwrap_or("a device"))),
+    }
+}
+
+fn wrong_kind(host: &Path, found: &'static str, expected: &str) -> Error {
+    let found = match found {
+        "c" => "a character device",
+        "b" => "a block device",
+        "p" => "a FIFO",
+        other => other,
+    };
+    Error::NodeKind {
+        path: host.to_owned(),
+        found,
+        expected: expected.to_owned(),
+    }
+}
+
+fn device_numbers(metadata: &Metadata) -> (i64, i64) {
+    let device = metadata.rdev();
+    (rustix::fs::major(device).into(), rustix::fs::minor(device).into())
+}
+
+fn remove_device(devices: &mut Vec<Value>, path: &Path) {
+    devices.retain(|device| json::string(device, "path").map(Path::new) != Some(path));
+}
+
+/// Lets the container open the node. The list keeps its order, so a rule that denies everything stays first.
+fn add_rule(linux: &mut Object, node: &Resolved<'_>, rootless: bool) -> Result<(), Error> {
+    if node.kind == "p" {
+        return Ok(());
+    }
+    let listed = linux
+        .get("resources")
+        .and_then(|resources| resources.get("devices"))
+        .and_then(Value::as_array);
+    let empty = listed.is_none_or(Vec::is_empty);
+    if empty && rootless {
+        // A rootless bundle has no device cgroup; a first rule would make runc load one, which it may not.
+        return Ok(());
+    }
+    let rules = json::array(json::object(linux, "resources")?, "devices")?;
+    if empty {
+        // What runc does anyway for a list without rules, said aloud for runtimes that would allow everything.
+        rules.push(json!({ "allow": false, "access": "rwm" }));
+    }
+    let access = node
+        .edit
+        .permissions
+        .as_deref()
+        .filter(|access| !access.is_empty())
+        .unwrap_or(DEFAULT_ACCESS);
+    let rule = json!({ "allow": true, "type": node.kind, "major": node.major, "minor": node.minor, "access": access });
+    if !rules.contains(&rule) {
+        rules.push(rule);
+    }
+    Ok(())
+}
