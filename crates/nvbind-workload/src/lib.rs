@@ -5,6 +5,7 @@
 mod device;
 mod image;
 mod profile;
+mod resolve;
 mod selector;
 mod size;
 mod volume;
@@ -14,6 +15,7 @@ mod workload;
 pub use device::DeviceRef;
 pub use image::ImageRef;
 pub use profile::Profile;
+pub use resolve::ResolveError;
 pub use selector::{ParseSelectorError, Selector};
 pub use size::{ParseSizeError, parse_size};
 pub use volume::{ParseVolumeError, Volume};
