@@ -3,6 +3,7 @@
 //! `Workload` is the one input format of the whole product: command line options and files all build the same struct.
 
 mod device;
+mod draft;
 mod image;
 mod profile;
 mod resolve;
@@ -13,6 +14,7 @@ mod word;
 mod workload;
 
 pub use device::DeviceRef;
+pub use draft::{CapabilityWords, Draft, FILE_NAME, Runtime, Size, Variables, WorkloadError};
 pub use image::ImageRef;
 pub use profile::Profile;
 pub use resolve::ResolveError;
