@@ -1,0 +1,32 @@
+//! Programs of this workspace.
+
+use crate::check;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// A program of another crate of this workspace, built for this test run if need be: `program("nvbind-oci", "nvbind-runtime")`.
+pub fn program(package: &str, name: &str) -> PathBuf {
+    build(package, "--bin", name);
+    profile_dir().join(name)
+}
+
+/// An example of a crate of this workspace, built if need be.
+pub fn example(package: &str, name: &str) -> PathBuf {
+    build(package, "--example", name);
+    profile_dir().join("examples").join(name)
+}
+
+fn build(package: &str, kind: &str, name: &str) {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let mut build = Command::new(cargo);
+    build.args(["build", "--quiet", "--offline", "--package", package, kind, name]).current_dir(workspace);
+    build.arg("--target-dir").arg(profile_dir().parent().unwrap_or(Path::new("/")));
+    check(&mut build);
+}
+
+/// `<target>/debug`: the test itself is `<target>/debug/deps/it-<hash>`.
+fn profile_dir() -> PathBuf {
+    let test = std::env::current_exe().unwrap_or_else(|error| panic!("cannot find this program: {error}"));
+    test.ancestors().nth(2).unwrap_or(Path::new("/")).to_owned()
+}
