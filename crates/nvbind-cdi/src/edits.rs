@@ -13,12 +13,18 @@ pub struct Edits {
     /// Device nodes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub device_nodes: Vec<DeviceNode>,
-    /// Bind mounts.
+    /// Network devices moved into the container (CDI 1.1.0).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub mounts: Vec<Mount>,
+    pub net_devices: Vec<NetDevice>,
     /// OCI hooks.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hooks: Vec<Hook>,
+    /// Bind mounts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mounts: Vec<Mount>,
+    /// Cache and memory bandwidth allocation (CDI 0.7.0).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub intel_rdt: Option<IntelRdt>,
     /// Supplementary groups (CDI 0.7.0).
     #[serde(default, rename = "additionalGids", skip_serializing_if = "Vec::is_empty")]
     pub additional_gids: Vec<u32>,
@@ -54,6 +60,43 @@ pub struct DeviceNode {
     /// Group.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gid: Option<u32>,
+}
+
+/// A network device of the host that becomes the container's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct NetDevice {
+    /// Interface name on the host.
+    pub host_interface_name: String,
+    /// Interface name in the container.
+    pub name: String,
+}
+
+/// Intel Resource Director Technology: a class of service for the container.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct IntelRdt {
+    /// Name of the class of service.
+    #[serde(default, rename = "closID", skip_serializing_if = "Option::is_none")]
+    pub clos_id: Option<String>,
+    /// L3 cache schema.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub l3_cache_schema: Option<String>,
+    /// Memory bandwidth schema.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mem_bw_schema: Option<String>,
+    /// Schemata lines (CDI 1.1.0).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub schemata: Vec<String>,
+    /// Whether a monitoring group is made (CDI 1.1.0).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub enable_monitoring: Option<bool>,
+    /// Cache monitoring (until CDI 1.0.0).
+    #[serde(default, rename = "enableCMT", skip_serializing_if = "Option::is_none")]
+    pub enable_cmt: Option<bool>,
+    /// Bandwidth monitoring (until CDI 1.0.0).
+    #[serde(default, rename = "enableMBM", skip_serializing_if = "Option::is_none")]
+    pub enable_mbm: Option<bool>,
 }
 
 /// A mount.
@@ -96,8 +139,10 @@ impl Edits {
     pub fn merge(&mut self, other: Edits) {
         extend_new(&mut self.env, other.env);
         extend_new(&mut self.device_nodes, other.device_nodes);
-        extend_new(&mut self.mounts, other.mounts);
+        extend_new(&mut self.net_devices, other.net_devices);
         extend_new(&mut self.hooks, other.hooks);
+        extend_new(&mut self.mounts, other.mounts);
+        self.intel_rdt = other.intel_rdt.or_else(|| self.intel_rdt.take());
         extend_new(&mut self.additional_gids, other.additional_gids);
     }
 

@@ -1,0 +1,123 @@
+//! What can go wrong with specs, said in one line.
+
+use crate::Invalid;
+use nvbind_config::trusted;
+use std::path::PathBuf;
+
+/// Why a spec was not made, read, written or found.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A spec file cannot be read or must not be believed.
+    #[error("CDI spec: {0}")]
+    File(#[from] trusted::Error),
+    /// A folder of specs cannot be listed.
+    #[error("CDI spec folder: cannot list {}: {source}", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A file name that says neither JSON nor YAML.
+    #[error("CDI spec: {}: cannot tell its format: name it .json, .yaml or .yml", .0.display())]
+    Extension(PathBuf),
+    /// A file that is not JSON or YAML, or not a spec (half-written, a field of an unknown name, a wrong type).
+    #[error("CDI spec: {}: {message}: generate it anew or remove it", path.display())]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// What the parser says, with line and column.
+        message: String,
+    },
+    /// A spec that breaks a rule of the CDI specification.
+    #[error("CDI spec: {}: {source}", path.display())]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// The rule and the place.
+        source: Invalid,
+    },
+    /// Options that would make an invalid spec.
+    #[error("CDI spec: {0}")]
+    Generated(#[from] Invalid),
+    /// A spec cannot be put into words (a path that is not UTF-8).
+    #[error("CDI spec: cannot be written as text: {0}")]
+    Encode(String),
+    /// A spec file cannot be written.
+    #[error("CDI spec: cannot write {}: {source}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Two spec files of the same folder define the same device.
+    #[error("CDI device {name} is defined by both {} and {}: remove one of them", paths.0.display(), paths.1.display())]
+    Conflict {
+        /// The qualified name.
+        name: String,
+        /// The files.
+        paths: (PathBuf, PathBuf),
+    },
+    /// No spec defines the device.
+    #[error("no CDI device '{name}': {hint}")]
+    Unresolved {
+        /// The name as asked for.
+        name: String,
+        /// What is known instead.
+        hint: String,
+    },
+    /// No such GPU or MIG device on this host.
+    #[error("no GPU or MIG device '{id}' on this host: {hint}")]
+    UnknownDevice {
+        /// The identifier as asked for.
+        id: String,
+        /// What there is.
+        hint: String,
+    },
+    /// A GPU that was asked for does not answer.
+    #[error(
+        "GPU {0} is lost (it fell off the bus or does not answer): reset it or reboot, and leave it out until then"
+    )]
+    Lost(String),
+    /// A GPU that was asked for has no device node.
+    #[error("{} of {uuid} is missing: run nvidia-smi or nvidia-modprobe to make it", path.display())]
+    NodeMissing {
+        /// The GPU.
+        uuid: String,
+        /// The node on the host.
+        path: PathBuf,
+    },
+    /// There is nothing to make a spec of.
+    #[error("no usable GPU on this host: run nvbind info to see why, or ask for --device-id none")]
+    NoDevices,
+    /// An option has a value that it does not take.
+    #[error("--{option} does not take '{value}': use {wanted}")]
+    Option {
+        /// The option, without dashes.
+        option: &'static str,
+        /// The value.
+        value: String,
+        /// What it takes.
+        wanted: &'static str,
+    },
+    /// The host could not be searched.
+    #[error(transparent)]
+    Gpu(#[from] nvbind_gpu::Error),
+}
+
+impl Error {
+    /// Exit code of a command that stops at this error.
+    pub fn exit_code(&self) -> u8 {
+        use std::io::ErrorKind::PermissionDenied;
+        match self {
+            Self::File(error) if error.is_permission() => 3,
+            Self::Folder { source, .. } | Self::Write { source, .. } if source.kind() == PermissionDenied => 3,
+            Self::File(error) if error.is_not_found() => 4,
+            Self::Unresolved { .. } | Self::UnknownDevice { .. } | Self::NoDevices => 4,
+            Self::Folder { .. } | Self::Write { .. } | Self::Encode(_) | Self::Lost(_) | Self::NodeMissing { .. } => 1,
+            Self::Gpu(error) => error.exit_code(),
+            _ => 2,
+        }
+    }
+}

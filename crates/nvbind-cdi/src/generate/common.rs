@@ -1,0 +1,74 @@
+//! What every container with a GPU needs: the driver's files and control nodes, and the hook.
+
+use super::device::{add_node, depth_and_path, sort};
+use super::{GenerateOptions, explicit, hook};
+use crate::{Edits, Error, Mount};
+use nvbind_config::Roots;
+use nvbind_gpu::{DriverFiles, FileKind, Library, Link};
+use std::path::Path;
+
+/// Tells a runtime shim further down the line that the devices are there already.
+const VOID: &str = "NVIDIA_VISIBLE_DEVICES=void";
+
+/// Options of a mounted file.
+const FILE_OPTIONS: [&str; 5] = ["ro", "nosuid", "nodev", "rbind", "rprivate"];
+
+/// Options of a mounted socket. Without `ro`: a container within the container could not mount it again.
+const SOCKET_OPTIONS: [&str; 5] = ["nosuid", "nodev", "rbind", "rprivate", "noexec"];
+
+/// The edits common to all devices; `device_links` are the links to nodes of single devices.
+pub(super) fn edits(
+    roots: &Roots,
+    files: &DriverFiles,
+    device_links: &[Link],
+    options: &GenerateOptions,
+) -> Result<Edits, Error> {
+    let mut edits = Edits {
+        env: vec![VOID.to_owned()],
+        ..Edits::default()
+    };
+    for node in &files.nodes {
+        // A control node that is not there belongs to a module that is not loaded.
+        add_node(&mut edits, &node.container, &node.host, options);
+    }
+    sort(&mut edits);
+    let explicit = if options.explicit_driver_libraries {
+        explicit::libraries(roots, files)
+    } else {
+        Vec::new()
+    };
+    let libraries: Vec<&Library> = files.libraries.iter().chain(&explicit).collect();
+    edits.mounts = mounts(&libraries, files);
+    edits.hooks = hook::of(&libraries, device_links, options)?.into_iter().collect();
+    Ok(edits)
+}
+
+fn mounts(libraries: &[&Library], files: &DriverFiles) -> Vec<Mount> {
+    let of_libraries = libraries
+        .iter()
+        .map(|library| mount(&library.host, &library.container, &FILE_OPTIONS));
+    let of_files = files
+        .files
+        .iter()
+        .map(|file| mount(&file.host, &file.container, options_of(file.kind)));
+    let mut mounts: Vec<Mount> = of_libraries.chain(of_files).collect();
+    mounts.sort_by(|a, b| depth_and_path(&a.container_path).cmp(&depth_and_path(&b.container_path)));
+    mounts.dedup_by(|a, b| a.container_path == b.container_path);
+    mounts
+}
+
+fn options_of(kind: FileKind) -> &'static [&'static str] {
+    match kind {
+        FileKind::Socket => &SOCKET_OPTIONS,
+        FileKind::Binary | FileKind::Config | FileKind::Firmware => &FILE_OPTIONS,
+    }
+}
+
+fn mount(host: &Path, container: &Path, options: &[&str]) -> Mount {
+    Mount {
+        host_path: host.to_owned(),
+        container_path: container.to_owned(),
+        options: options.iter().map(|option| (*option).to_owned()).collect(),
+        kind: None,
+    }
+}

@@ -1,0 +1,185 @@
+//! The one hook of a container: which links it makes, which libraries it puts into `ld.so.cache`.
+
+use super::GenerateOptions;
+use crate::{Error, Hook};
+use nvbind_gpu::{Library, Link};
+use std::collections::BTreeSet;
+use std::path::Path;
+
+/// File name of the hook program, its first argument.
+const PROGRAM: &str = "nvbind-hook";
+
+/// What the hook program is told to do, its second argument.
+pub(crate) const COMMAND: &str = "create-container";
+
+/// Environment of the hook. Not empty: a hook without a list of its own inherits the image's variables, `LD_PRELOAD`
+/// among them (CVE-2025-23266).
+const ENV: &str = "NVBIND_HOOK=create-container";
+
+/// `--link=TARGET::LINK`: a link that is made.
+const LINK: &str = "--link=";
+
+/// `--device-link=TARGET::LINK`: a link that is made when its target, a device node, is in the container.
+const DEVICE_LINK: &str = "--device-link=";
+
+/// `--library=PATH`: a library that must be in `ld.so.cache`.
+const LIBRARY: &str = "--library=";
+
+/// Folders of modules that programs open by path: never in `ld.so.cache`.
+const MODULE_FOLDERS: [&str; 2] = ["gbm", "xorg"];
+
+/// Hooks of `nvidia-ctk` for things that nvbind's hook does not do: turning them off is always fulfilled.
+const OTHER_HOOKS: [&str; 6] = [
+    "chmod",
+    "create-soname-symlinks",
+    "disable-device-node-modification",
+    "enable-cuda-compat",
+    "update-application-profile",
+    "update-nvidia-params",
+];
+
+/// What the hook does. The names are those of the hooks that `nvidia-ctk` has for each step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HookSteps {
+    /// `create-symlinks`: links to libraries and nodes.
+    pub create_symlinks: bool,
+    /// `update-ldcache`: libraries are put into `ld.so.cache`.
+    pub update_ldcache: bool,
+}
+
+impl Default for HookSteps {
+    fn default() -> Self {
+        Self {
+            create_symlinks: true,
+            update_ldcache: true,
+        }
+    }
+}
+
+impl HookSteps {
+    /// The steps that are left by `--disable-hook` and `--enable-hook`, which wins.
+    pub fn from_flags<S: AsRef<str>>(disabled: &[S], enabled: &[S]) -> Result<Self, Error> {
+        let mut steps = Self::default();
+        for name in disabled.iter().map(AsRef::as_ref) {
+            match name {
+                "all" => {
+                    steps = Self {
+                        create_symlinks: false,
+                        update_ldcache: false,
+                    }
+                }
+                name => steps.set("disable-hook", name, false)?,
+            }
+        }
+        for name in enabled.iter().map(AsRef::as_ref) {
+            steps.set("enable-hook", name, true)?;
+        }
+        Ok(steps)
+    }
+
+    fn set(&mut self, option: &'static str, name: &str, on: bool) -> Result<(), Error> {
+        match name {
+            "create-symlinks" => self.create_symlinks = on,
+            "update-ldcache" => self.update_ldcache = on,
+            _ if !on && OTHER_HOOKS.contains(&name) => (),
+            _ => {
+                let wanted = if on {
+                    "create-symlinks or update-ldcache"
+                } else {
+                    "create-symlinks, update-ldcache or all"
+                };
+                return Err(Error::Option {
+                    option,
+                    value: name.to_owned(),
+                    wanted,
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The hook for these libraries and links; `None` when there is nothing for it to do.
+pub(super) fn of(
+    libraries: &[&Library],
+    device_links: &[Link],
+    options: &GenerateOptions,
+) -> Result<Option<Hook>, Error> {
+    let mut args = vec![PROGRAM.to_owned(), COMMAND.to_owned()];
+    if options.hooks.create_symlinks {
+        let links = libraries.iter().flat_map(|library| &library.links);
+        add_links(&mut args, LINK, links)?;
+        add_links(&mut args, DEVICE_LINK, device_links)?;
+    }
+    if options.hooks.update_ldcache {
+        let paths: BTreeSet<&Path> = libraries.iter().flat_map(|library| cached_paths(library)).collect();
+        for path in paths {
+            args.push(format!("{LIBRARY}{}", text(path)?));
+        }
+    }
+    let has_work = args.len() > 2;
+    Ok(has_work.then(|| Hook {
+        hook_name: "createContainer".to_owned(),
+        path: options.hook_path.clone(),
+        args,
+        env: vec![ENV.to_owned()],
+        timeout: None,
+    }))
+}
+
+fn add_links<'a>(args: &mut Vec<String>, flag: &str, links: impl IntoIterator<Item = &'a Link>) -> Result<(), Error> {
+    // Sorted: a spec of the same host is the same text each time.
+    let links: BTreeSet<&Link> = links.into_iter().collect();
+    for link in links {
+        args.push(format!("{flag}{}::{}", text(&link.target)?, text(&link.link)?));
+    }
+    Ok(())
+}
+
+/// The paths of a library under which the loader may look for it: its SONAME and `.so` links, and the file itself when
+/// no link tells a SONAME (its own name is its SONAME then).
+fn cached_paths(library: &Library) -> Vec<&Path> {
+    let folder = library.container.parent();
+    let links = library.links.iter().map(|link| link.link.as_path());
+    let mut paths: Vec<&Path> = links.filter(|path| path.parent() == folder).collect();
+    if !paths.iter().any(|path| is_soname(path)) {
+        paths.push(&library.container);
+    }
+    paths.retain(|path| is_cached(path));
+    paths
+}
+
+/// `libcuda.so.1`, not `libcuda.so`.
+fn is_soname(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension != "so")
+}
+
+/// Whether the loader looks for it by name: `lib*`, and not in a folder of modules.
+fn is_cached(path: &Path) -> bool {
+    let is_library = path
+        .file_name()
+        .is_some_and(|name| name.as_encoded_bytes().starts_with(b"lib"));
+    is_library
+        && !path
+            .components()
+            .any(|part| MODULE_FOLDERS.iter().any(|folder| part.as_os_str() == *folder))
+}
+
+fn text(path: &Path) -> Result<&str, Error> {
+    path.to_str()
+        .ok_or_else(|| Error::Encode(format!("{} is not UTF-8", path.display())))
+}
+
+/// Target and link of a `--link` or `--device-link` argument.
+pub(crate) fn parse_link(argument: &str) -> Option<(&Path, &Path)> {
+    let rest = argument
+        .strip_prefix(LINK)
+        .or_else(|| argument.strip_prefix(DEVICE_LINK))?;
+    let (target, link) = rest.split_once("::")?;
+    Some((Path::new(target), Path::new(link)))
+}
+
+/// Path of a `--library` argument.
+pub(crate) fn parse_library(argument: &str) -> Option<&Path> {
+    argument.strip_prefix(LIBRARY).map(Path::new)
+}
