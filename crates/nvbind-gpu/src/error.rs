@@ -9,6 +9,16 @@ pub enum Error {
     /// No NVIDIA driver where one is needed.
     #[error("no NVIDIA driver files found in '{}': install the NVIDIA driver, or set host.driver_root to where it is", .0.display())]
     NoDriver(PathBuf),
+    /// The kernel's driver and the libraries differ.
+    #[error("no driver libraries of version {version} in '{}', only of {found}: the kernel module and the libraries differ; reboot or reinstall the driver", root.display())]
+    OtherDriver {
+        /// The driver root.
+        root: PathBuf,
+        /// Version that was asked for, usually the kernel module's.
+        version: String,
+        /// Version that is there.
+        found: String,
+    },
     /// The driver root is not there or cannot be listed.
     #[error("cannot read driver root '{}': {source}: check host.driver_root", path.display())]
     DriverRoot {
@@ -41,7 +51,7 @@ impl Error {
     /// The exit code of a command that ends with this error.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::NoDriver(_) => 5,
+            Self::NoDriver(_) | Self::OtherDriver { .. } => 5,
             Self::DriverRoot { source, .. } | Self::Read { source, .. }
                 if source.kind() == io::ErrorKind::PermissionDenied =>
             {

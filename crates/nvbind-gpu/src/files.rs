@@ -1,7 +1,9 @@
 //! The driver's files on a host, each with its place in a container.
 
-use crate::Capabilities;
-use std::path::PathBuf;
+use crate::{Capabilities, Error, datafiles, libraries};
+use nvbind_config::Roots;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 
 /// The user-space driver as found: what containers may need of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -95,11 +97,55 @@ pub struct SearchOptions {
     pub config_paths: Vec<PathBuf>,
 }
 
-/// Finds the driver's files below the driver root.
-pub fn driver_files(
-    roots: &nvbind_config::Roots,
-    _version: Option<&str>,
-    _options: &SearchOptions,
-) -> Result<DriverFiles, crate::Error> {
-    Err(crate::Error::NoDriver(roots.driver.clone()))
+impl Library {
+    /// The name before `.so`, as `libnvidia-ml`.
+    pub fn stem(&self) -> Option<&str> {
+        let name = self.container.file_name()?.to_str()?;
+        name.split_once(".so").map(|(stem, _)| stem)
+    }
+
+    /// The paths by which the dynamic loader is to know the library (`ld.so.cache` entries): its links with a version
+    /// (`libcuda.so.1`), or the file itself when no such link leads to it.
+    pub fn loader_paths(&self) -> Vec<&Path> {
+        let versioned = |path: &&Path| {
+            path.file_name()
+                .and_then(OsStr::to_str)
+                .is_some_and(|name| name.contains(".so."))
+        };
+        let links: Vec<&Path> = self
+            .links
+            .iter()
+            .map(|link| link.link.as_path())
+            .filter(versioned)
+            .collect();
+        if links.is_empty() { vec![&self.container] } else { links }
+    }
+}
+
+/// Finds the driver's files below the driver root: those of that version, or without one those of the newest there.
+pub fn driver_files(roots: &Roots, version: Option<&str>, options: &SearchOptions) -> Result<DriverFiles, Error> {
+    let root = crate::discover::open_driver_root(roots)?;
+    let folders = libraries::folders(&root, &options.library_paths);
+    let missing = || Error::NoDriver(roots.driver.clone());
+    let version = version
+        .map(str::to_owned)
+        .or_else(|| libraries::version(&folders))
+        .ok_or_else(missing)?;
+    let libraries = libraries::libraries(&root, &folders, &version);
+    let ours = |library: &Library| library.container.to_string_lossy().ends_with(&version);
+    if !libraries.iter().any(ours) {
+        let found = libraries::version(&folders);
+        return Err(found.map_or_else(missing, |found| Error::OtherDriver {
+            root: roots.driver.clone(),
+            version,
+            found,
+        }));
+    }
+    let files = datafiles::files(&root, roots, &version, &options.config_paths, &libraries);
+    Ok(DriverFiles {
+        version,
+        libraries,
+        files,
+        nodes: datafiles::control_nodes(roots),
+    })
 }

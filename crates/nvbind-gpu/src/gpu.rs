@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 pub struct Gpu {
     /// NVML index (enumeration order; not the minor number).
     pub index: u32,
-    /// `GPU-<uuid>`.
+    /// `GPU-<uuid>`; empty while the driver has not told it (a lost GPU, or one that was never opened).
     pub uuid: String,
     /// PCI bus id as sysfs spells it: `0000:07:00.0`.
     pub pci_bus_id: String,

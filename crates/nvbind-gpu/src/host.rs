@@ -82,18 +82,3 @@ pub enum Source {
     /// `/proc/driver/nvidia` and `/sys/bus/pci`.
     Procfs,
 }
-
-/// Finds the driver and the GPUs: through NVML, and where that fails through procfs and sysfs.
-pub fn discover(roots: &nvbind_config::Roots) -> Result<Host, crate::Error> {
-    discover_procfs(roots)
-}
-
-/// Finds the driver and the GPUs through procfs and sysfs alone (no library is loaded).
-pub fn discover_procfs(_roots: &nvbind_config::Roots) -> Result<Host, crate::Error> {
-    Ok(Host {
-        driver: Driver::NONE,
-        gpus: Vec::new(),
-        source: Source::Procfs,
-        warnings: Vec::new(),
-    })
-}

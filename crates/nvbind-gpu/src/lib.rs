@@ -1,18 +1,30 @@
 //! What GPUs and which driver are here?
 
 mod capability;
+mod chip;
+mod datafiles;
+mod discover;
+mod elf;
 mod error;
 mod files;
 mod gpu;
 mod host;
 pub mod ldcache;
+mod libraries;
 mod nodes;
+mod nvml;
+mod nvml_mig;
+mod nvml_raw;
+mod pci;
+mod procfs;
+mod rootfs;
 mod topology;
 
 pub use capability::{Capabilities, Capability, UnknownCapability, WORDS, capabilities_of};
+pub use discover::{discover, discover_procfs};
 pub use error::Error;
 pub use files::{DriverFile, DriverFiles, ElfClass, FileKind, Library, Link, Node, SearchOptions, driver_files};
 pub use gpu::{Architecture, Gpu, Health, MigDevice, MigState};
-pub use host::{Driver, DriverKind, Host, Source, discover, discover_procfs};
+pub use host::{Driver, DriverKind, Host, Source};
 pub use nodes::{GpuNodes, gpu_nodes, mig_nodes};
 pub use topology::{Relation, Topology, TopologyRow, topology};

@@ -1,0 +1,104 @@
+//! Finds the driver and the GPUs: NVML first, procfs and sysfs where it fails.
+
+use crate::rootfs::RootFs;
+use crate::{Driver, DriverKind, Error, Gpu, Host, Source, libraries, nvml, pci, procfs};
+use nvbind_config::Roots;
+
+/// Finds the driver and the GPUs through NVML, or when that fails through procfs and sysfs (`Host::warnings` says why).
+///
+/// No hardware and no driver is an answer, not an error: [`DriverKind::None`] and no GPUs.
+pub fn discover(roots: &Roots) -> Result<Host, Error> {
+    let root = open_driver_root(roots)?;
+    match nvml::read(roots, &root) {
+        Ok(found) => Ok(with_kernel_facts(roots, &root, found)),
+        Err(reason) => {
+            let mut host = from_procfs(roots, &root);
+            host.warnings.insert(0, format!("NVML not used: {reason}"));
+            Ok(host)
+        }
+    }
+}
+
+/// Finds the driver and the GPUs through procfs and sysfs alone: no library is loaded, and the names of MIG devices,
+/// memory sizes and the CUDA version stay unknown.
+pub fn discover_procfs(roots: &Roots) -> Result<Host, Error> {
+    let root = open_driver_root(roots)?;
+    Ok(from_procfs(roots, &root))
+}
+
+pub(crate) fn open_driver_root(roots: &Roots) -> Result<RootFs, Error> {
+    RootFs::open(&roots.driver).map_err(|source| Error::DriverRoot {
+        path: roots.driver.clone(),
+        source,
+    })
+}
+
+/// Completes what NVML said with what only the kernel knows: open or proprietary, NUMA nodes.
+fn with_kernel_facts(roots: &Roots, root: &RootFs, found: nvml::Found) -> Host {
+    let kernel = procfs::driver(roots);
+    let version = found.version.or(kernel.version).or_else(|| version_of_libraries(root));
+    // A library that answers has an NVIDIA kernel driver behind it, even where /proc is hidden.
+    let kind = if kernel.kind.is_nvidia() {
+        kernel.kind
+    } else {
+        DriverKind::NvidiaProprietary
+    };
+    let driver = Driver {
+        kind,
+        version,
+        cuda_version: found.cuda_version,
+    };
+    let mut host = Host {
+        driver,
+        gpus: found.gpus,
+        source: Source::Nvml,
+        warnings: found.warnings,
+    };
+    restore_lost(roots, &mut host.gpus);
+    for gpu in &mut host.gpus {
+        gpu.numa_node = pci::numa_node(roots, &gpu.pci_bus_id);
+    }
+    host
+}
+
+/// A lost GPU tells NVML nothing: takes what the kernel still has of the GPUs that NVML did not name.
+fn restore_lost(roots: &Roots, gpus: &mut [Gpu]) {
+    if gpus.iter().all(|gpu| !gpu.pci_bus_id.is_empty()) {
+        return;
+    }
+    let known: Vec<String> = gpus.iter().map(|gpu| gpu.pci_bus_id.clone()).collect();
+    let (listed, _) = procfs::gpus(roots);
+    let mut missing = listed.into_iter().filter(|gpu| !known.contains(&gpu.pci_bus_id));
+    for gpu in gpus.iter_mut().filter(|gpu| gpu.pci_bus_id.is_empty()) {
+        let Some(found) = missing.next() else { return };
+        *gpu = Gpu {
+            index: gpu.index,
+            health: gpu.health.clone(),
+            ..found
+        };
+    }
+}
+
+fn from_procfs(roots: &Roots, root: &RootFs) -> Host {
+    let mut driver = procfs::driver(roots);
+    let (gpus, mut warnings) = match driver.kind.is_nvidia() {
+        true => procfs::gpus(roots),
+        false => (Vec::new(), Vec::new()),
+    };
+    match driver.kind {
+        DriverKind::NvidiaOpen | DriverKind::NvidiaProprietary => {
+            driver.version = driver.version.or_else(|| version_of_libraries(root));
+        }
+        DriverKind::Nouveau | DriverKind::None => warnings.extend(pci::gpus(roots).iter().map(pci::Device::describe)),
+    }
+    Host {
+        driver,
+        gpus,
+        source: Source::Procfs,
+        warnings,
+    }
+}
+
+fn version_of_libraries(root: &RootFs) -> Option<String> {
+    libraries::version(&libraries::folders(root, &[]))
+}

@@ -1,0 +1,409 @@
+//! Which shared libraries belong to the driver, and which links lead to them.
+
+use crate::capability::capabilities_of;
+use crate::rootfs::{Name, RootFs};
+use crate::{Capabilities, Capability, ElfClass, Library, Link, elf, ldcache};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
+
+/// Folders of libraries by distribution: Red Hat, Debian (x86-64, arm64, i386), Arch, NixOS; `/lib` where it is no link.
+const LIBRARY_FOLDERS: [&str; 12] = [
+    "/usr/lib64",
+    "/usr/lib/x86_64-linux-gnu",
+    "/usr/lib/aarch64-linux-gnu",
+    "/usr/lib",
+    "/lib64",
+    "/lib/x86_64-linux-gnu",
+    "/lib/aarch64-linux-gnu",
+    "/run/opengl-driver/lib",
+    "/usr/lib/i386-linux-gnu",
+    "/usr/lib32",
+    "/lib/i386-linux-gnu",
+    "/run/opengl-driver-32/lib",
+];
+
+/// Folders below a library folder that hold driver libraries or links to them.
+const SUBFOLDERS: [&str; 7] = [
+    "nvidia/current",
+    "vdpau",
+    "gbm",
+    "nvidia/xorg",
+    "xorg/modules/drivers",
+    "xorg/modules/extensions",
+    "xorg/modules/updates/drivers",
+];
+
+/// Libraries whose links lead to the folder that the driver is really in (Debian's `nvidia/tesla-535`, a NixOS store path).
+const GUIDES: [&str; 2] = ["libcuda.so.1", "libnvidia-ml.so.1"];
+
+/// Driver libraries that do not end in the driver's version, by the start of their name.
+const OTHER_LIBRARIES: [&str; 9] = [
+    "libnvidia-api.so.1",
+    "libnvidia-nvvm70.so.",
+    "libnvidia-egl-gbm.so.",
+    "libnvidia-egl-wayland.so.",
+    "libnvidia-egl-wayland2.so.",
+    "libnvidia-egl-xcb.so.",
+    "libnvidia-egl-xlib.so.",
+    "libnvidia-vulkan-producer.so.",
+    "nvidia_drv.so",
+];
+
+/// Links that programs need and that a package or `ldconfig` may have left out: library, link, target, the last two
+/// from the library's folder; `{v}` is the driver version.
+const NEEDED_LINKS: [(&str, &str, &str); 6] = [
+    ("libcuda", "libcuda.so", "libcuda.so.1"),
+    ("libGLX_nvidia", "libGLX_indirect.so.0", "libGLX_nvidia.so.{v}"),
+    (
+        "libnvidia-opticalflow",
+        "libnvidia-opticalflow.so",
+        "libnvidia-opticalflow.so.1",
+    ),
+    (
+        "libnvidia-allocator",
+        "gbm/nvidia-drm_gbm.so",
+        "../libnvidia-allocator.so.1",
+    ),
+    (
+        "libnvidia-vulkan-producer",
+        "libnvidia-vulkan-producer.so",
+        "libnvidia-vulkan-producer.so.{v}",
+    ),
+    (
+        "libglxserver_nvidia",
+        "libglxserver_nvidia.so",
+        "libglxserver_nvidia.so.{v}",
+    ),
+];
+
+/// A folder with what is in it.
+pub(crate) struct Folder {
+    path: PathBuf,
+    names: Vec<Name>,
+}
+
+/// The library folders of a root, each once.
+pub(crate) fn folders(root: &RootFs, extra: &[PathBuf]) -> Vec<Folder> {
+    let mut bases: Vec<PathBuf> = extra.to_vec();
+    bases.extend(LIBRARY_FOLDERS.map(PathBuf::from));
+    bases.extend(cached_folders(root));
+    let mut found = Found::default();
+    for base in bases.iter().filter_map(|base| root.resolve_folder(base)) {
+        if !found.add(root, base.clone()) {
+            continue;
+        }
+        for guide in GUIDES.iter().filter_map(|guide| root.resolve(&base.join(guide))) {
+            found.add(root, guide.parent().unwrap_or(&base).to_owned());
+        }
+        for below in SUBFOLDERS
+            .iter()
+            .filter_map(|below| root.resolve_folder(&base.join(below)))
+        {
+            found.add(root, below);
+        }
+    }
+    found.folders
+}
+
+#[derive(Default)]
+struct Found {
+    folders: Vec<Folder>,
+    seen: HashSet<PathBuf>,
+}
+
+impl Found {
+    /// Lists a folder without links in its path, unless it was listed before.
+    fn add(&mut self, root: &RootFs, path: PathBuf) -> bool {
+        let new = self.seen.insert(path.clone());
+        if new {
+            let mut names = root.names(&path);
+            names.retain(|name| name.name.as_bytes().windows(3).any(|part| part == b".so"));
+            self.folders.push(Folder { path, names });
+        }
+        new
+    }
+}
+
+/// Folders in which the root's `ld.so.cache` has driver libraries.
+fn cached_folders(root: &RootFs) -> HashSet<PathBuf> {
+    cached(root, &GUIDES)
+        .iter()
+        .filter_map(|path| Some(path.parent()?.to_owned()))
+        .collect()
+}
+
+/// The paths of libraries in the root's `ld.so.cache`.
+fn cached(root: &RootFs, names: &[&str]) -> Vec<PathBuf> {
+    let Some(cache) = read_cache(root) else {
+        return Vec::new();
+    };
+    let wanted = |entry: &&ldcache::Entry| names.iter().any(|name| entry.key == name.as_bytes());
+    let paths = cache
+        .entries
+        .iter()
+        .filter(wanted)
+        .map(|entry| PathBuf::from(std::ffi::OsStr::from_bytes(&entry.value)));
+    paths.filter(|path| path.is_absolute()).collect()
+}
+
+fn read_cache(root: &RootFs) -> Option<ldcache::LdCache> {
+    let path = root.resolve(Path::new("/etc/ld.so.cache"))?;
+    let mut bytes = Vec::new();
+    File::open(root.host(&path))
+        .ok()?
+        .take(ldcache::MAX_BYTES as u64)
+        .read_to_end(&mut bytes)
+        .ok()?;
+    ldcache::parse(&bytes).ok()
+}
+
+/// Where a library of that name lies on the host, by the folders of this program's word size, then by `ld.so.cache`.
+pub(crate) fn find(root: &RootFs, name: &str) -> Option<PathBuf> {
+    let folders = LIBRARY_FOLDERS[..8].iter().map(Path::new);
+    let with_current = folders.flat_map(|folder| [folder.join(name), folder.join("nvidia/current").join(name)]);
+    let path = with_current.filter_map(|path| root.resolve(&path)).next();
+    let path = path.or_else(|| cached(root, &[name]).iter().find_map(|path| root.resolve(path)))?;
+    Some(root.host(&path))
+}
+
+/// The newest driver version that a `libcuda` or `libnvidia-ml` carries in its name.
+pub(crate) fn version(folders: &[Folder]) -> Option<String> {
+    let names = folders
+        .iter()
+        .flat_map(|folder| &folder.names)
+        .filter_map(|name| name.name.to_str());
+    let versions = names.filter_map(|name| {
+        let suffix = name
+            .strip_prefix("libcuda.so.")
+            .or_else(|| name.strip_prefix("libnvidia-ml.so."))?;
+        suffix
+            .contains('.')
+            .then(|| numbers(suffix))
+            .flatten()
+            .map(|numbers| (numbers, suffix))
+    });
+    versions.max().map(|(_, version)| version.to_owned())
+}
+
+fn numbers(version: &str) -> Option<Vec<u32>> {
+    version.split('.').map(|part| part.parse().ok()).collect()
+}
+
+/// The driver's libraries in those folders, by container path.
+pub(crate) fn libraries(root: &RootFs, folders: &[Folder], version: &str) -> Vec<Library> {
+    let mut libraries = real_files(root, folders, version);
+    let mut links = existing_links(root, folders, &libraries);
+    add_sonames(root, &libraries, &mut links);
+    add_needed(&libraries, &mut links, version);
+    for (link, (target, real)) in links {
+        if let Some(library) = libraries.get_mut(&real) {
+            library.links.push(Link { link, target });
+        }
+    }
+    libraries.into_values().collect()
+}
+
+fn real_files(root: &RootFs, folders: &[Folder], version: &str) -> BTreeMap<PathBuf, Library> {
+    let suffix = format!(".so.{version}");
+    let is_driver = |name: &str| name.ends_with(&suffix) || OTHER_LIBRARIES.iter().any(|other| name.starts_with(other));
+    let mut libraries = BTreeMap::new();
+    let mut add = |path: PathBuf, class: ElfClass| {
+        let capabilities = match class {
+            ElfClass::Elf64 => capabilities_of(&path),
+            ElfClass::Elf32 => Capabilities::of(Capability::Compat32),
+        };
+        let library = Library {
+            host: root.host(&path),
+            container: path.clone(),
+            links: Vec::new(),
+            class,
+            capabilities,
+        };
+        libraries.entry(path).or_insert(library);
+    };
+    for folder in folders {
+        let names = folder
+            .names
+            .iter()
+            .filter(|name| name.name.to_str().is_some_and(is_driver));
+        let paths = names.filter_map(|name| match name.is_link {
+            true => root.resolve(&folder.path.join(&name.name)),
+            false => Some(folder.path.join(&name.name)),
+        });
+        let mut classes = Classes::default();
+        for path in paths {
+            // An ELF header that cannot be read says that it is no library: a folder of that name, say.
+            if let Some(class) = classes.of(root, &path) {
+                add(path, class);
+            }
+        }
+    }
+    libraries
+}
+
+/// Word sizes of library folders: one file of each is looked at, for a folder holds libraries of one kind.
+#[derive(Default)]
+struct Classes(HashMap<PathBuf, ElfClass>);
+
+impl Classes {
+    fn of(&mut self, root: &RootFs, library: &Path) -> Option<ElfClass> {
+        let folder = library.parent()?;
+        if let Some(class) = self.0.get(folder) {
+            return Some(*class);
+        }
+        let class = elf::class(&root.host(library))?;
+        self.0.insert(folder.to_owned(), class);
+        Some(class)
+    }
+}
+
+/// Links by their path, each with its target and the library that it leads to.
+type Links = BTreeMap<PathBuf, (PathBuf, PathBuf)>;
+
+/// The links in the folders that lead to a driver library. Only links that share the name of one are read.
+fn existing_links(root: &RootFs, folders: &[Folder], libraries: &BTreeMap<PathBuf, Library>) -> Links {
+    let stems: HashSet<&[u8]> = libraries
+        .keys()
+        .filter_map(|path| stem(path.file_name()?.as_bytes()))
+        .collect();
+    let known = |name: &[u8]| {
+        let alias =
+            |(_, link, _): &(&str, &str, &str)| Path::new(link).file_name().is_some_and(|l| l.as_bytes() == name);
+        stem(name).is_some_and(|stem| stems.contains(stem)) || NEEDED_LINKS.iter().any(alias)
+    };
+    let mut links = Links::new();
+    for folder in folders {
+        for name in folder
+            .names
+            .iter()
+            .filter(|name| name.is_link && known(name.name.as_bytes()))
+        {
+            let link = folder.path.join(&name.name);
+            let Some(real) = root.resolve(&link).filter(|real| libraries.contains_key(real)) else {
+                continue;
+            };
+            let Some(text) = root.read_link(&link) else { continue };
+            links.insert(link, (link_target(&folder.path, &text, &real), real));
+        }
+    }
+    links
+}
+
+/// What a link in a container is to say: the same as on the host if it names a neighbour, else the way to the library
+/// itself, because what lies between (Debian's alternatives) is not in the container.
+fn link_target(folder: &Path, text: &Path, real: &Path) -> PathBuf {
+    match text.components().count() {
+        1 if text.is_relative() => text.to_owned(),
+        _ => relative(folder, real),
+    }
+}
+
+/// The SONAME links of libraries to which no link leads, which `ldconfig` would have made.
+fn add_sonames(root: &RootFs, libraries: &BTreeMap<PathBuf, Library>, links: &mut Links) {
+    let linked: HashSet<&PathBuf> = links.values().map(|(_, real)| real).collect();
+    let bare: Vec<PathBuf> = libraries
+        .keys()
+        .filter(|path| !linked.contains(path))
+        .cloned()
+        .collect();
+    for real in bare {
+        let (Some(folder), Some(file)) = (real.parent(), real.file_name()) else {
+            continue;
+        };
+        let Some(soname) = elf::soname(&root.host(&real)).filter(|soname| soname.as_str() != file) else {
+            continue;
+        };
+        let link = folder.join(soname);
+        if !libraries.contains_key(&link) {
+            links.entry(link).or_insert_with(|| (file.into(), real.clone()));
+        }
+    }
+}
+
+fn add_needed(libraries: &BTreeMap<PathBuf, Library>, links: &mut Links, version: &str) {
+    for real in libraries.keys() {
+        let (Some(folder), Some(file)) = (real.parent(), real.file_name()) else {
+            continue;
+        };
+        let needed = NEEDED_LINKS
+            .iter()
+            .filter(|(library, _, _)| stem(file.as_bytes()) == Some(library.as_bytes()));
+        for (_, link, target) in needed {
+            let name = Path::new(link).file_name().unwrap_or_default();
+            let there = links
+                .iter()
+                .any(|(path, (_, to))| to == real && path.file_name() == Some(name));
+            let link = folder.join(link);
+            if !there && !libraries.contains_key(&link) {
+                let target = target.replace("{v}", version).into();
+                links.entry(link).or_insert_with(|| (target, real.clone()));
+            }
+        }
+    }
+}
+
+/// The part of a library's name before `.so`.
+pub(crate) fn stem(name: &[u8]) -> Option<&[u8]> {
+    name.windows(3).position(|part| part == b".so").map(|end| &name[..end])
+}
+
+/// The way from a folder to a file, both absolute and without links.
+fn relative(folder: &Path, file: &Path) -> PathBuf {
+    let common = folder
+        .components()
+        .zip(file.components())
+        .take_while(|(a, b)| a == b)
+        .count();
+    let up = folder.components().skip(common).map(|_| Component::ParentDir);
+    up.chain(file.components().skip(common)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_compare_as_numbers() {
+        let names = [
+            "libcuda.so.99.9.1",
+            "libcuda.so.550.163.01",
+            "libcuda.so.1",
+            "libnvidia-ml.so.550.54.14",
+        ];
+        let names = names
+            .iter()
+            .map(|name| Name {
+                name: name.into(),
+                is_link: false,
+            })
+            .collect();
+        let folders = [Folder {
+            path: "/usr/lib".into(),
+            names,
+        }];
+        assert_eq!(version(&folders).as_deref(), Some("550.163.01"));
+    }
+
+    #[test]
+    fn a_link_out_of_its_folder_goes_straight_to_the_library() {
+        let (folder, real) = (Path::new("/usr/lib/x"), Path::new("/usr/lib/x/nvidia/current/a.so.5"));
+        assert_eq!(link_target(folder, Path::new("a.so.1"), real), Path::new("a.so.1"));
+        assert_eq!(
+            link_target(folder, Path::new("/etc/alternatives/a"), real),
+            Path::new("nvidia/current/a.so.5")
+        );
+        assert_eq!(
+            relative(Path::new("/usr/lib/gbm"), Path::new("/usr/lib/a.so.5")),
+            Path::new("../a.so.5")
+        );
+    }
+
+    #[test]
+    fn a_stem_ends_before_so() {
+        assert_eq!(stem(b"libnvidia-ml.so.550.1"), Some(&b"libnvidia-ml"[..]));
+        assert_eq!(stem(b"nvidia_drv"), None);
+    }
+}

@@ -1,0 +1,147 @@
+//! What NVML tells.
+
+use crate::rootfs::RootFs;
+use crate::{Architecture, Gpu, Health, MigState, chip, libraries, nvml_mig, pci};
+use nvbind_config::Roots;
+use nvml_wrapper::enums::device::DeviceArchitecture;
+use nvml_wrapper::error::NvmlError;
+use nvml_wrapper::{Device, Nvml, cuda_driver_version_major, cuda_driver_version_minor};
+
+/// SONAME of NVML.
+const LIBRARY: &str = "libnvidia-ml.so.1";
+const MIB: u64 = 1 << 20;
+/// NVML tells power in mW.
+const MW_PER_W: u32 = 1000;
+
+/// What NVML told.
+pub(crate) struct Found {
+    pub(crate) version: Option<String>,
+    pub(crate) cuda_version: Option<(u32, u32)>,
+    pub(crate) gpus: Vec<Gpu>,
+    pub(crate) warnings: Vec<String>,
+}
+
+/// Asks the NVML of the driver root; the error is the reason in a line.
+pub(crate) fn read(roots: &Roots, root: &RootFs) -> Result<Found, String> {
+    let nvml = load(root)?;
+    let count = nvml
+        .device_count()
+        .map_err(|error| format!("cannot count the GPUs: {error}"))?;
+    let mut gpus = Vec::new();
+    let mut warnings = Vec::new();
+    for index in 0..count {
+        match nvml.device_by_index(index).and_then(|device| gpu(&device, index)) {
+            Ok(gpu) => gpus.push(gpu),
+            Err(NvmlError::GpuLost) => {
+                warnings.push(format!("GPU {index} is lost: it fell off the bus; reset it or reboot"));
+                gpus.push(lost(index));
+            }
+            // Hidden from this process, by a device cgroup for example: not its GPU.
+            Err(NvmlError::NoPermission) => warnings.push(format!("GPU {index} left out: no permission to open it")),
+            Err(error) => warnings.push(format!("GPU {index} left out: {error}")),
+        }
+    }
+    if gpus.is_empty() && count > 0 && !roots.proc.join("driver/nvidia/version").exists() {
+        return Err(format!("none of {count} GPUs answers: {}", warnings.join("; ")));
+    }
+    let cuda = nvml.sys_cuda_driver_version().ok();
+    let cuda_version = cuda.map(|v| {
+        (
+            unsigned(cuda_driver_version_major(v)),
+            unsigned(cuda_driver_version_minor(v)),
+        )
+    });
+    Ok(Found {
+        version: nvml.sys_driver_version().ok(),
+        cuda_version,
+        gpus,
+        warnings,
+    })
+}
+
+/// Loads and initializes the NVML of the driver root.
+pub(crate) fn load(root: &RootFs) -> Result<Nvml, String> {
+    let path = libraries::find(root, LIBRARY)
+        .ok_or_else(|| format!("no {LIBRARY} in '{}'", root.host("/".as_ref()).display()))?;
+    Nvml::builder()
+        .lib_path(path.as_os_str())
+        .init()
+        .map_err(|error| format!("'{}': {error}", path.display()))
+}
+
+fn gpu(device: &Device<'_>, index: u32) -> Result<Gpu, NvmlError> {
+    let pci = device.pci_info()?;
+    let pci_device_id = (pci.pci_device_id >> 16) as u16;
+    let capability = optional(device.cuda_compute_capability())?.map(|c| (unsigned(c.major), unsigned(c.minor)));
+    let by_id = chip::by_pci_id(pci_device_id);
+    let of_chip = capability.or(by_id.map(|(_, capability)| capability)).unwrap_or((0, 0));
+    let architecture = optional(device.architecture())?.map_or(Architecture::Unknown, Architecture::from);
+    Ok(Gpu {
+        index,
+        uuid: device.uuid()?,
+        pci_bus_id: pci::sysfs_bus_id(&pci.bus_id),
+        minor: device.minor_number()?,
+        name: optional(device.name())?.unwrap_or_else(|| "NVIDIA GPU".to_owned()),
+        architecture,
+        compute_capability: capability,
+        memory_mib: optional(device.memory_info())?.map_or(0, |memory| memory.total / MIB),
+        power_limit_w: optional(device.enforced_power_limit())?.map(|limit| limit / MW_PER_W),
+        numa_node: None,
+        pci_device_id,
+        rt_core_generation: chip::rt_cores(of_chip, pci_device_id),
+        tensor_core_generation: chip::tensor_cores(of_chip, pci_device_id),
+        mig: nvml_mig::state(device)?,
+        health: Health::Ok,
+    })
+}
+
+/// A question that a GPU may leave open; only its loss is an error.
+pub(crate) fn optional<T>(answer: Result<T, NvmlError>) -> Result<Option<T>, NvmlError> {
+    match answer {
+        Ok(value) => Ok(Some(value)),
+        Err(NvmlError::GpuLost) => Err(NvmlError::GpuLost),
+        Err(_) => Ok(None),
+    }
+}
+
+/// A GPU of which only the index is known.
+fn lost(index: u32) -> Gpu {
+    Gpu {
+        index,
+        uuid: String::new(),
+        pci_bus_id: String::new(),
+        minor: index,
+        name: "NVIDIA GPU".to_owned(),
+        architecture: Architecture::Unknown,
+        compute_capability: None,
+        memory_mib: 0,
+        power_limit_w: None,
+        numa_node: None,
+        pci_device_id: 0,
+        rt_core_generation: None,
+        tensor_core_generation: None,
+        mig: MigState::default(),
+        health: Health::Lost,
+    }
+}
+
+fn unsigned(number: i32) -> u32 {
+    u32::try_from(number).unwrap_or(0)
+}
+
+impl From<DeviceArchitecture> for Architecture {
+    fn from(architecture: DeviceArchitecture) -> Self {
+        match architecture {
+            DeviceArchitecture::Kepler => Self::Kepler,
+            DeviceArchitecture::Maxwell => Self::Maxwell,
+            DeviceArchitecture::Pascal => Self::Pascal,
+            DeviceArchitecture::Volta => Self::Volta,
+            DeviceArchitecture::Turing => Self::Turing,
+            DeviceArchitecture::Ampere => Self::Ampere,
+            DeviceArchitecture::Ada => Self::Ada,
+            DeviceArchitecture::Hopper => Self::Hopper,
+            DeviceArchitecture::Blackwell => Self::Blackwell,
+            DeviceArchitecture::Unknown => Self::Unknown,
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! MIG devices through NVML.
+
+use crate::nvml::optional;
+use crate::nvml_raw::{attributes, compute_instance, gpu_instance};
+use crate::{MigDevice, MigState};
+use nvml_wrapper::Device;
+use nvml_wrapper::error::NvmlError;
+use nvml_wrapper_sys::bindings::nvmlDeviceAttributes_t;
+
+const MIB: u64 = 1 << 20;
+/// `NVML_DEVICE_MIG_ENABLE`.
+const NVML_DEVICE_MIG_ENABLE: u32 = 1;
+
+/// MIG mode and MIG devices of a GPU; off where the GPU knows no MIG.
+pub(crate) fn state(gpu: &Device<'_>) -> Result<MigState, NvmlError> {
+    let mode = optional(gpu.mig_mode())?;
+    if mode.is_none_or(|mode| mode.current != NVML_DEVICE_MIG_ENABLE) {
+        return Ok(MigState::default());
+    }
+    let count = optional(gpu.mig_device_count())?.unwrap_or(0);
+    let mut devices = Vec::new();
+    for index in 0..count {
+        // Slots without a MIG device are not found.
+        if let Some(device) = optional(gpu.mig_device_by_index(index))? {
+            devices.extend(optional(mig_device(&device, index))?);
+        }
+    }
+    Ok(MigState { enabled: true, devices })
+}
+
+fn mig_device(device: &Device<'_>, index: u32) -> Result<MigDevice, NvmlError> {
+    let attributes = optional(attributes(device))?;
+    let memory = optional(device.memory_info())?.map_or(0, |memory| memory.total / MIB);
+    let name = optional(device.name())?;
+    let (profile, memory_mib) = match attributes {
+        Some(found) => (profile_of(&found), found.memorySizeMB),
+        None => (None, memory),
+    };
+    Ok(MigDevice {
+        index,
+        uuid: device.uuid()?,
+        // The name ends in the profile (`NVIDIA A100-SXM4-40GB MIG 1g.5gb`), attributes included (`1g.5gb+me`).
+        profile: name
+            .and_then(|name| Some(name.rsplit_once("MIG ")?.1.to_owned()))
+            .or(profile)
+            .unwrap_or_default(),
+        gpu_instance: gpu_instance(device)?,
+        compute_instance: compute_instance(device)?,
+        memory_mib,
+    })
+}
+
+/// `1g.5gb`, or `1c.2g.10gb` where the compute instance is smaller than its GPU instance.
+fn profile_of(attributes: &nvmlDeviceAttributes_t) -> Option<String> {
+    let (gpu, compute) = (attributes.gpuInstanceSliceCount, attributes.computeInstanceSliceCount);
+    let gigabytes = attributes.memorySizeMB.div_ceil(1024);
+    let whole = format!("{gpu}g.{gigabytes}gb");
+    (gpu > 0).then(|| {
+        if compute < gpu {
+            format!("{compute}c.{whole}")
+        } else {
+            whole
+        }
+    })
+}

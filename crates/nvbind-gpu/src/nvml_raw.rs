@@ -1,0 +1,72 @@
+//! NVML calls that nvml-wrapper has no method for, or one that does not return what NVML wrote.
+
+use nvml_wrapper::Device;
+use nvml_wrapper::error::{NvmlError, nvml_sym, nvml_try};
+use nvml_wrapper_sys::bindings::{
+    NvmlLib, nvmlDevice_t, nvmlDeviceAttributes_t,
+    nvmlIntNvLinkDeviceType_enum_NVML_NVLINK_DEVICE_TYPE_SWITCH as SWITCH, nvmlIntNvLinkDeviceType_t, nvmlReturn_t,
+};
+
+/// Whether an NVLink ends at a switch. nvml-wrapper 0.13 answers "unknown" for every link.
+#[allow(unsafe_code)]
+pub(crate) fn ends_at_switch(device: &Device<'_>, link: u32) -> Result<bool, NvmlError> {
+    let unknown: nvmlIntNvLinkDeviceType_t = 0xff;
+    // SAFETY: the function writes one enum value to its third argument.
+    let kind = ask(device, unknown, |lib, handle, kind| unsafe {
+        Ok(nvml_sym(lib.nvmlDeviceGetNvLinkRemoteDeviceType.as_ref())?(
+            handle, link, kind,
+        ))
+    })?;
+    Ok(kind == SWITCH)
+}
+
+/// GPU instance id of a MIG device.
+#[allow(unsafe_code)]
+pub(crate) fn gpu_instance(device: &Device<'_>) -> Result<u32, NvmlError> {
+    // SAFETY: the function writes one unsigned int to its second argument.
+    ask(device, 0, |lib, handle, id| unsafe {
+        Ok(nvml_sym(lib.nvmlDeviceGetGpuInstanceId.as_ref())?(handle, id))
+    })
+}
+
+/// Compute instance id of a MIG device.
+#[allow(unsafe_code)]
+pub(crate) fn compute_instance(device: &Device<'_>) -> Result<u32, NvmlError> {
+    // SAFETY: the function writes one unsigned int to its second argument.
+    ask(device, 0, |lib, handle, id| unsafe {
+        Ok(nvml_sym(lib.nvmlDeviceGetComputeInstanceId.as_ref())?(handle, id))
+    })
+}
+
+/// Slices and memory of a MIG device.
+#[allow(unsafe_code)]
+pub(crate) fn attributes(device: &Device<'_>) -> Result<nvmlDeviceAttributes_t, NvmlError> {
+    let empty = nvmlDeviceAttributes_t {
+        multiprocessorCount: 0,
+        sharedCopyEngineCount: 0,
+        sharedDecoderCount: 0,
+        sharedEncoderCount: 0,
+        sharedJpegCount: 0,
+        sharedOfaCount: 0,
+        gpuInstanceSliceCount: 0,
+        computeInstanceSliceCount: 0,
+        memorySizeMB: 0,
+    };
+    // SAFETY: the function fills the struct of this layout (`_v2` of the call has had no other).
+    ask(device, empty, |lib, handle, to| unsafe {
+        Ok(nvml_sym(lib.nvmlDeviceGetAttributes_v2.as_ref())?(handle, to))
+    })
+}
+
+/// Calls a function that fills one value for a device.
+#[allow(unsafe_code)]
+fn ask<T>(
+    device: &Device<'_>,
+    mut value: T,
+    call: impl FnOnce(&NvmlLib, nvmlDevice_t, *mut T) -> Result<nvmlReturn_t, NvmlError>,
+) -> Result<T, NvmlError> {
+    // SAFETY: the handle is used within this call, while the library that `device` borrows is loaded.
+    let handle = unsafe { device.handle() };
+    nvml_try(call(device.nvml().lib(), handle, &mut value)?)?;
+    Ok(value)
+}
