@@ -5,3 +5,4 @@ mod discovery;
 mod driver_files;
 mod machine;
 mod nodes;
+mod simulated;
