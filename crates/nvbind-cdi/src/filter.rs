@@ -10,6 +10,9 @@ use std::path::{Path, PathBuf};
 /// Nodes that only drawing and displaying need: DRM, and modesetting.
 const GRAPHICS_NODES: [&str; 2] = ["/dev/dri", "/dev/nvidia-modeset"];
 
+/// Folders of 32-bit libraries.
+const FOLDERS_32_BIT: [&str; 3] = ["i386-linux-gnu", "arm-linux-gnueabihf", "lib32"];
+
 /// Capabilities that draw or display.
 const GRAPHICS: Capabilities = Capabilities::of(Capability::Graphics).union(Capabilities::of(Capability::Display));
 
@@ -21,9 +24,13 @@ impl Edits {
         }
         let mut edits = self.clone();
         let mut dropped = HashSet::new();
+        let has_lib64 = self
+            .mounts
+            .iter()
+            .any(|mount| mount.container_path.starts_with("/usr/lib64"));
         edits.mounts.retain(|mount| {
-            let keep = capabilities_of(&mount.container_path).intersects(capabilities);
-            keep || !dropped.insert(mount.container_path.clone())
+            let path = &mount.container_path;
+            is_needed(path, has_lib64, capabilities) || !dropped.insert(path.clone())
         });
         edits.drop_nodes(capabilities, &mut dropped);
         for hook in edits.hooks.iter_mut().filter(|hook| is_ours(hook)) {
@@ -49,6 +56,27 @@ impl Edits {
         self.device_nodes = others;
         dropped.extend(graphics.into_iter().map(|node| node.path));
     }
+}
+
+/// Whether a container with `capabilities` needs the driver file. A 32-bit library is needed for `compat32` alone.
+fn is_needed(path: &Path, has_lib64: bool, capabilities: Capabilities) -> bool {
+    if is_32_bit(path, has_lib64) {
+        return capabilities.contains(Capability::Compat32);
+    }
+    capabilities_of(path).intersects(capabilities)
+}
+
+/// Whether a library lies where distributions put 32-bit ones: in a multiarch folder, in `lib32`, or in `lib` where
+/// `lib64` holds the others.
+fn is_32_bit(path: &Path, has_lib64: bool) -> bool {
+    let in_32_bit_folder = path
+        .components()
+        .any(|part| FOLDERS_32_BIT.iter().any(|folder| part.as_os_str() == *folder));
+    let is_library = || {
+        path.file_name()
+            .is_some_and(|name| name.as_encoded_bytes().starts_with(b"lib"))
+    };
+    in_32_bit_folder || (has_lib64 && is_library() && path.starts_with("/usr/lib"))
 }
 
 fn is_ours(hook: &Hook) -> bool {

@@ -179,8 +179,8 @@ mod tests {
 
     #[test]
     fn layout_is_that_of_the_go_emitters() {
-        let value = json!({ "kind": "a/b", "devices": [{ "name": "0", "x": { "n": [{ "path": "/d", "gid": 44 }], "e": ["A=b", "c d"] } }], "z": [] });
-        let expected = "---\nkind: a/b\ndevices:\n    - name: \"0\"\n      x:\n        n:\n            - path: /d\n              gid: 44\n        e:\n            - A=b\n            - \"c d\"\nz: []\n";
+        let value = json!({ "kind": "a/b", "devices": [{ "name": "0", "x": { "nodes": [{ "path": "/d", "gid": 44 }], "e": ["A=b", "c d"] } }], "z": [] });
+        let expected = "---\nkind: a/b\ndevices:\n    - name: \"0\"\n      x:\n        nodes:\n            - path: /d\n              gid: 44\n        e:\n            - A=b\n            - \"c d\"\nz: []\n";
         assert_eq!(emit(&value), expected);
     }
 

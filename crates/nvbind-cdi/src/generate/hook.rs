@@ -22,7 +22,7 @@ const LINK: &str = "--link=";
 /// `--device-link=TARGET::LINK`: a link that is made when its target, a device node, is in the container.
 const DEVICE_LINK: &str = "--device-link=";
 
-/// `--library=PATH`: a library that must be in `ld.so.cache`.
+/// `--library=PATH`: a library that must be in `ld.so.cache`, under its file name.
 const LIBRARY: &str = "--library=";
 
 /// Folders of modules that programs open by path: never in `ld.so.cache`.
@@ -112,8 +112,8 @@ pub(super) fn of(
         add_links(&mut args, DEVICE_LINK, device_links)?;
     }
     if options.hooks.update_ldcache {
-        let paths: BTreeSet<&Path> = libraries.iter().flat_map(|library| cached_paths(library)).collect();
-        for path in paths {
+        let paths: BTreeSet<&Path> = libraries.iter().flat_map(|library| library.loader_paths()).collect();
+        for path in paths.into_iter().filter(|path| is_cached(path)) {
             args.push(format!("{LIBRARY}{}", text(path)?));
         }
     }
@@ -134,24 +134,6 @@ fn add_links<'a>(args: &mut Vec<String>, flag: &str, links: impl IntoIterator<It
         args.push(format!("{flag}{}::{}", text(&link.target)?, text(&link.link)?));
     }
     Ok(())
-}
-
-/// The paths of a library under which the loader may look for it: its SONAME and `.so` links, and the file itself when
-/// no link tells a SONAME (its own name is its SONAME then).
-fn cached_paths(library: &Library) -> Vec<&Path> {
-    let folder = library.container.parent();
-    let links = library.links.iter().map(|link| link.link.as_path());
-    let mut paths: Vec<&Path> = links.filter(|path| path.parent() == folder).collect();
-    if !paths.iter().any(|path| is_soname(path)) {
-        paths.push(&library.container);
-    }
-    paths.retain(|path| is_cached(path));
-    paths
-}
-
-/// `libcuda.so.1`, not `libcuda.so`.
-fn is_soname(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension != "so")
 }
 
 /// Whether the loader looks for it by name: `lib*`, and not in a folder of modules.
