@@ -4,6 +4,7 @@ use crate::capability::capabilities_of;
 use crate::rootfs::{Name, RootFs};
 use crate::{Capabilities, Capability, ElfClass, Library, Link, elf, ldcache};
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
@@ -135,29 +136,23 @@ fn cached_folders(root: &RootFs) -> HashSet<PathBuf> {
         .collect()
 }
 
-/// The paths of libraries in the root's `ld.so.cache`.
+/// The paths of libraries in the root's `ld.so.cache`; one that cannot be read is as good as none.
 fn cached(root: &RootFs, names: &[&str]) -> Vec<PathBuf> {
-    let Some(cache) = read_cache(root) else {
-        return Vec::new();
-    };
-    let wanted = |entry: &&ldcache::Entry| names.iter().any(|name| entry.key == name.as_bytes());
-    let paths = cache
-        .entries
+    let bytes = read_cache(root).unwrap_or_default();
+    let values = names
         .iter()
-        .filter(wanted)
-        .map(|entry| PathBuf::from(std::ffi::OsStr::from_bytes(&entry.value)));
-    paths.filter(|path| path.is_absolute()).collect()
+        .flat_map(|name| ldcache::lookup(&bytes, name.as_bytes()).unwrap_or_default());
+    values
+        .map(|value| PathBuf::from(OsStr::from_bytes(value)))
+        .filter(|path| path.is_absolute())
+        .collect()
 }
 
-fn read_cache(root: &RootFs) -> Option<ldcache::LdCache> {
-    let path = root.resolve(Path::new("/etc/ld.so.cache"))?;
-    let mut bytes = Vec::new();
-    File::open(root.host(&path))
-        .ok()?
-        .take(ldcache::MAX_BYTES as u64)
-        .read_to_end(&mut bytes)
-        .ok()?;
-    ldcache::parse(&bytes).ok()
+fn read_cache(root: &RootFs) -> Option<Vec<u8>> {
+    let file = File::open(root.host(&root.resolve(Path::new("/etc/ld.so.cache"))?)).ok()?;
+    let mut bytes = Vec::with_capacity(file.metadata().ok()?.len().min(ldcache::MAX_BYTES as u64) as usize);
+    file.take(ldcache::MAX_BYTES as u64).read_to_end(&mut bytes).ok()?;
+    Some(bytes)
 }
 
 /// Where a library of that name lies on the host, by the folders of this program's word size, then by `ld.so.cache`.

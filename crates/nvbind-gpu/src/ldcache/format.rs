@@ -1,6 +1,7 @@
 //! The bytes of a cache.
 
 use super::{Entry, Error, LdCache, MAX_BYTES, MAX_ENTRIES, MAX_STRING, order};
+use std::ffi::CStr;
 
 const MAGIC: &[u8; 20] = b"glibc-ld.so.cache1.1";
 const OLD_MAGIC: &[u8] = b"ld.so-1.7.0";
@@ -26,6 +27,40 @@ const MAX_HWCAPS: usize = 256;
 
 /// Reads a cache. The old format alone (glibc before 2.2) is not one.
 pub fn parse(bytes: &[u8]) -> Result<LdCache, Error> {
+    let (bytes, table) = split(bytes)?;
+    let mut cache = LdCache {
+        entries: entries(bytes, table)?,
+        ..LdCache::default()
+    };
+    // A broken extension area is what the loader takes for none: entries that need it can no longer be chosen.
+    read_extension(bytes, &mut cache);
+    let names = cache.hwcaps.len();
+    cache
+        .entries
+        .retain(|entry| entry.hwcaps_index().is_none_or(|index| index < names));
+    Ok(cache)
+}
+
+/// The paths that a cache has for a name, without reading the rest of it.
+pub fn lookup<'a>(bytes: &'a [u8], key: &[u8]) -> Result<Vec<&'a [u8]>, Error> {
+    let (bytes, table) = split(bytes)?;
+    let is_key = |raw: &&[u8]| {
+        let name = u32_at(raw, 4).and_then(|offset| bytes.get(offset as usize..));
+        name.and_then(|name| name.strip_prefix(key))
+            .is_some_and(|rest| rest.first() == Some(&0))
+    };
+    let paths = table.chunks_exact(ENTRY).filter(is_key);
+    paths
+        .map(|raw| {
+            u32_at(raw, 8)
+                .and_then(|offset| string_at(bytes, offset))
+                .ok_or(Error::String)
+        })
+        .collect()
+}
+
+/// The cache in the new format, and its table of entries.
+fn split(bytes: &[u8]) -> Result<(&[u8], &[u8]), Error> {
     if bytes.len() > MAX_BYTES {
         return Err(Error::TooLarge);
     }
@@ -41,17 +76,7 @@ pub fn parse(bytes: &[u8]) -> Result<LdCache, Error> {
         return Err(Error::TooLarge);
     }
     let table = bytes.get(HEADER..HEADER + count * ENTRY).ok_or(Error::Truncated)?;
-    let mut cache = LdCache {
-        entries: entries(bytes, table)?,
-        ..LdCache::default()
-    };
-    // A broken extension area is what the loader takes for none: entries that need it can no longer be chosen.
-    read_extension(bytes, &mut cache);
-    let names = cache.hwcaps.len();
-    cache
-        .entries
-        .retain(|entry| entry.hwcaps_index().is_none_or(|index| index < names));
-    Ok(cache)
+    Ok((bytes, table))
 }
 
 /// The part in the new format, which stands alone or behind entries in the old one.
@@ -138,8 +163,7 @@ fn u32_at(bytes: &[u8], offset: usize) -> Option<u32> {
 fn string_at(bytes: &[u8], offset: u32) -> Option<&[u8]> {
     let rest = bytes.get(offset as usize..)?;
     let window = &rest[..rest.len().min(MAX_STRING)];
-    let end = window.iter().position(|&byte| byte == 0)?;
-    Some(&window[..end])
+    Some(CStr::from_bytes_until_nul(window).ok()?.to_bytes())
 }
 
 /// Writes a cache in the new format.

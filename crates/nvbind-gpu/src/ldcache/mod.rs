@@ -8,7 +8,7 @@
 mod format;
 mod order;
 
-pub use format::parse;
+pub use format::{lookup, parse};
 
 /// Largest cache that is read, in bytes. Real ones are some hundred KiB.
 pub const MAX_BYTES: usize = 64 << 20;

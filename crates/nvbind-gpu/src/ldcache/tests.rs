@@ -51,6 +51,19 @@ fn a_rewritten_cache_is_the_same_to_ldconfig() {
 }
 
 #[test]
+fn a_name_is_looked_up_without_reading_the_rest() {
+    let bytes = host_cache();
+    let libc = parse(&bytes).unwrap().find(b"libc.so.6").unwrap().value.clone();
+    assert!(lookup(&bytes, b"libc.so.6").unwrap().contains(&libc.as_slice()));
+    assert_eq!(
+        lookup(&bytes, b"libc.so").unwrap_or_default().len(),
+        parse(&bytes).unwrap().find(b"libc.so").iter().len()
+    );
+    assert_eq!(lookup(&bytes, b"libnone.so.1"), Ok(Vec::new()));
+    assert_eq!(lookup(b"rubbish", b"libc.so.6"), Err(Error::Magic));
+}
+
+#[test]
 fn hwcaps_entries_keep_their_names_and_come_first() {
     let mut cache = LdCache {
         hwcaps: vec![b"x86-64-v2".to_vec(), b"x86-64-v3".to_vec()],
@@ -217,6 +230,7 @@ proptest! {
     fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400), old in any::<bool>()) {
         let magic: &[u8] = if old { b"ld.so-1.7.0\0" } else { b"glibc-ld.so.cache1.1" };
         let _ = parse(&bytes);
+        let _ = lookup(&[magic, &bytes].concat(), b"");
         let _ = parse(&[magic, &bytes].concat());
     }
 
