@@ -73,7 +73,7 @@ mod tests {
     use super::*;
     use serde_json::{Value, json};
 
-    fn stale(device: Value, common: Value) -> Option<String> {
+    fn stale(device: &Value, common: &Value) -> Option<String> {
         let spec = json!({ "cdiVersion": "0.5.0", "kind": "a/b", "devices": [{ "name": "0", "containerEdits": device }],
             "containerEdits": common });
         serde_json::from_value::<Spec>(spec).unwrap().stale()
@@ -84,12 +84,12 @@ mod tests {
         let null = json!({ "deviceNodes": [{ "path": "/dev/n", "hostPath": "/dev/null", "type": "c", "major": 1, "minor": 3 }] });
         let common = json!({ "mounts": [{ "hostPath": "/etc", "containerPath": "/x" }],
             "hooks": [{ "hookName": "prestart", "path": "/bin/true" }], "deviceNodes": [{ "path": "/dev/null" }] });
-        assert_eq!(stale(null, common), None);
+        assert_eq!(stale(&null, &common), None);
     }
 
     #[test]
     fn what_is_gone_or_changed_is_stale() {
-        let node = |node: Value| stale(json!({ "deviceNodes": [node] }), json!({})).unwrap();
+        let node = |node: Value| stale(&json!({ "deviceNodes": [node] }), &json!({})).unwrap();
         assert_eq!(
             node(json!({ "path": "/nonexistent" })),
             "device node /nonexistent is gone"
@@ -99,8 +99,8 @@ mod tests {
         assert_eq!(node(json!({ "path": "/dev/null", "major": 195 })), other);
         assert_eq!(node(json!({ "path": "/dev/null", "type": "b" })), other);
         let mount = json!({ "mounts": [{ "hostPath": "/nonexistent", "containerPath": "/x" }] });
-        assert_eq!(stale(json!({}), mount).unwrap(), "/nonexistent is gone");
+        assert_eq!(stale(&json!({}), &mount).unwrap(), "/nonexistent is gone");
         let hook = json!({ "hooks": [{ "hookName": "prestart", "path": "/nonexistent" }] });
-        assert_eq!(stale(json!({}), hook).unwrap(), "/nonexistent is gone");
+        assert_eq!(stale(&json!({}), &hook).unwrap(), "/nonexistent is gone");
     }
 }

@@ -10,8 +10,11 @@ pub(crate) const RELEASED: [&str; 10] = [
 /// The oldest version that engines still read.
 const EARLIEST: &str = "0.3.0";
 
+/// Whether a spec uses something that a version brought.
+type IsNeeded = fn(&Spec) -> bool;
+
 /// What a version brought, newest first (0.8.0 and 1.0.0 brought nothing that a spec could need).
-const NEEDS: [(&str, fn(&Spec) -> bool); 5] = [
+const NEEDS: [(&str, IsNeeded); 5] = [
     ("1.1.0", |spec| {
         spec.any_edits(|edits| !edits.net_devices.is_empty() || edits.intel_rdt.as_ref().is_some_and(has_1_1_fields))
     }),
@@ -78,7 +81,7 @@ mod tests {
     use serde_json::{Value, json};
 
     /// A spec of one device `gpu0`, with `change` merged into it.
-    fn version(change: Value) -> &'static str {
+    fn version(change: &Value) -> &'static str {
         let node = json!({ "deviceNodes": [{ "path": "/dev/x" }] });
         let mut spec = json!({ "cdiVersion": "0.3.0", "kind": "nvidia.com/gpu",
             "devices": [{ "name": "gpu0", "containerEdits": node }] });
@@ -135,7 +138,7 @@ mod tests {
             ),
         ];
         for (change, expected) in cases {
-            assert_eq!(version(change.clone()), expected, "{change}");
+            assert_eq!(version(&change), expected, "{change}");
         }
     }
 
