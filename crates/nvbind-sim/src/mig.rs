@@ -88,6 +88,26 @@ fn slice_mask(profile: &MigProfile, start: u32) -> u32 {
     ((1 << profile.memory_slices) - 1) << start
 }
 
+/// How many more instances of `profile` fit beside those that exist, given with their first memory slices.
+pub fn remaining(profile: &MigProfile, existing: &[(&MigProfile, u32)]) -> u32 {
+    let taken = existing
+        .iter()
+        .fold(0, |taken, (profile, start)| taken | slice_mask(profile, *start));
+    let mut free_slices = COMPUTE_SLICES.saturating_sub(existing.iter().map(|(profile, _)| profile.slices).sum());
+    let same = existing.iter().filter(|(other, _)| other.name == profile.name).count();
+    let mut count = 0;
+    let mut taken = taken;
+    for &start in &profile.starts {
+        let mask = slice_mask(profile, start);
+        if taken & mask == 0 && profile.slices <= free_slices && same as u32 + count < profile.max_count {
+            taken |= mask;
+            free_slices -= profile.slices;
+            count += 1;
+        }
+    }
+    count
+}
+
 fn instance(gpu: &GpuState, profile: &MigProfile, start: u32) -> MigInstance {
     let gpu_instance = gpu_instance_id(profile.memory_slices, start);
     let words = [gpu.uuid.as_str(), &profile.name, &gpu_instance.to_string()];
