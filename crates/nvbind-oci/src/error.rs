@@ -1,5 +1,7 @@
 //! What can go wrong between a bundle and its container.
 
+use nvbind_gpu::UnknownCapability;
+use std::io;
 use std::path::PathBuf;
 
 /// A failure on the container start path, told in one line.
@@ -19,7 +21,7 @@ pub enum Error {
         /// The host path.
         path: PathBuf,
         /// Why.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// A path that the edits name as a device is something else on the host.
     #[error("device node {path} is {found}, not {expected}; run 'nvbind cdi generate' again", path = path.display())]
@@ -39,15 +41,105 @@ pub enum Error {
         /// The stage as written.
         stage: String,
     },
+    /// A CDI annotation holds something else than qualified names.
+    #[error("annotation {key}: '{name}' is no CDI device name; write it as vendor/class=device")]
+    Annotation {
+        /// Key of the annotation.
+        key: String,
+        /// The word in it.
+        name: String,
+    },
+    /// `NVIDIA_DRIVER_CAPABILITIES` holds an unknown word.
+    #[error("NVIDIA_DRIVER_CAPABILITIES: {0}")]
+    Capability(UnknownCapability),
+    /// The configuration of nvbind cannot be used.
+    #[error(transparent)]
+    Config(#[from] nvbind_config::Error),
+    /// A spec or a device cannot be used.
+    #[error(transparent)]
+    Cdi(#[from] nvbind_cdi::Error),
+    /// A file of the bundle cannot be read or written.
+    #[error("cannot {action} {path}: {source}", path = path.display())]
+    Bundle {
+        /// `read` or `write`.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file of the bundle is not JSON.
+    #[error("{path} is not valid JSON: {source}; fix the bundle", path = path.display())]
+    Json {
+        /// The file.
+        path: PathBuf,
+        /// Where and why.
+        source: serde_json::Error,
+    },
+    /// `nvbind cdi generate` could not be started or understood.
+    #[error(
+        "cannot ask {program} for the devices: {reason}; install nvbind beside nvbind-runtime, or write a spec with 'nvbind cdi generate --output /etc/cdi/nvidia.json'"
+    )]
+    JustInTime {
+        /// The program.
+        program: String,
+        /// Why.
+        reason: String,
+    },
+    /// `nvbind cdi generate` ended with a failure, which it explained.
+    #[error("{message}")]
+    Generate {
+        /// Its message.
+        message: String,
+        /// Its exit code.
+        exit_code: u8,
+    },
+    /// No low-level runtime was found.
+    #[error("no OCI runtime found: none of {} is on PATH; install runc, or set runtime.runtimes in /etc/nvbind/config.toml", .0.join(", "))]
+    NoRuntime(Vec<String>),
+    /// The low-level runtime cannot be executed.
+    #[error("cannot execute {path}: {source}", path = path.display())]
+    Exec {
+        /// The runtime.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A hook did not get the container's state.
+    #[error("container state on standard input: {0}")]
+    State(String),
+    /// The container's root cannot be opened.
+    #[error("cannot open the container's root {path}: {source}", path = path.display())]
+    Root {
+        /// The root.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
 }
 
 impl Error {
     /// The exit code of a command that ends with this error.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Malformed { .. } | Self::HookStage { .. } => 2,
-            Self::Node { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => 3,
-            Self::Node { .. } | Self::NodeKind { .. } => 5,
+            Self::Node { source, .. }
+            | Self::Bundle { source, .. }
+            | Self::Exec { source, .. }
+            | Self::Root { source, .. }
+                if source.kind() == io::ErrorKind::PermissionDenied =>
+            {
+                3
+            }
+            Self::Malformed { .. }
+            | Self::HookStage { .. }
+            | Self::Annotation { .. }
+            | Self::Capability(_)
+            | Self::Json { .. } => 2,
+            Self::Config(error) => error.exit_code(),
+            Self::Cdi(error) => error.exit_code(),
+            Self::Generate { exit_code, .. } => *exit_code,
+            Self::Node { .. } | Self::NodeKind { .. } | Self::NoRuntime(_) | Self::JustInTime { .. } => 5,
+            Self::Bundle { .. } | Self::Exec { .. } | Self::State(_) | Self::Root { .. } => 1,
         }
     }
 }

@@ -3,6 +3,7 @@
 mod device;
 mod hook;
 mod json;
+mod linux;
 mod mount;
 mod process;
 
@@ -26,6 +27,8 @@ pub fn apply(config: &mut Value, edits: &Edits) -> Result<(), Error> {
     let mut binds = device::apply(root, &edits.device_nodes)?;
     binds.extend_from_slice(&edits.mounts);
     mount::apply(root, &binds)?;
+    linux::add_net_devices(root, &edits.net_devices)?;
+    linux::set_intel_rdt(root, edits.intel_rdt.as_ref())?;
     process::add_env(root, &edits.env)?;
     process::add_groups(root, &edits.additional_gids)?;
     hook::apply(root, &edits.hooks)

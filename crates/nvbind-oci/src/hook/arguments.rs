@@ -1,0 +1,94 @@
+//! The hook's command line.
+
+use super::Warnings;
+use std::path::{Component, Path, PathBuf};
+
+/// A symbolic link to make.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Link {
+    /// What it points at, as `ln -s` would write it.
+    pub(super) target: PathBuf,
+    /// Its path in the container.
+    pub(super) path: PathBuf,
+}
+
+/// What the hook is to do.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Arguments {
+    /// Links to make.
+    pub(super) links: Vec<Link>,
+    /// Links to make where the device node that they lead to was given to the container.
+    pub(super) device_links: Vec<Link>,
+    /// Libraries that the dynamic loader must find.
+    pub(super) libraries: Vec<PathBuf>,
+}
+
+impl Arguments {
+    /// Reads the flags after the command's name. One that is not understood is left out with a warning.
+    pub(super) fn parse(args: &[String], warnings: &mut Warnings) -> Self {
+        let mut parsed = Self::default();
+        for argument in args {
+            if parsed.add(argument).is_none() {
+                warnings.add(format!("argument {argument:?} is not understood: left out"));
+            }
+        }
+        parsed
+    }
+
+    fn add(&mut self, argument: &str) -> Option<()> {
+        match argument.split_once('=')? {
+            ("--link", value) => self.links.push(link(value)?),
+            ("--device-link", value) => self.device_links.push(link(value)?),
+            ("--library", value) => self.libraries.push(absolute(value)?),
+            _ => return None,
+        }
+        Some(())
+    }
+}
+
+fn link(value: &str) -> Option<Link> {
+    let (target, path) = value.split_once("::")?;
+    let target = (!target.is_empty() && !target.contains('\0')).then(|| PathBuf::from(target))?;
+    Some(Link {
+        target,
+        path: absolute(path)?,
+    })
+}
+
+/// An absolute path without `..`, with a name at its end.
+fn absolute(text: &str) -> Option<PathBuf> {
+    let path = Path::new(text);
+    let plain = path
+        .components()
+        .all(|part| matches!(part, Component::RootDir | Component::Normal(_)));
+    (path.is_absolute() && plain && path.file_name().is_some() && !text.contains('\0')).then(|| path.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_are_read_and_strange_ones_are_left_out() {
+        let args = [
+            "--link=libcuda.so.1::/usr/lib/libcuda.so",
+            "--device-link=../card0::/dev/dri/by-path/pci-0000:07:00.0-card",
+            "--library=/usr/lib/libcuda.so.1",
+            "--future=1",
+            "word",
+            "--link=x",
+            "--link=::/x",
+            "--link=a::relative",
+            "--link=a::/b/../c",
+            "--library=/",
+            "--library=a\0b",
+        ];
+        let mut warnings = Warnings::default();
+        let parsed = Arguments::parse(&args.map(str::to_owned), &mut warnings);
+        assert_eq!(parsed.links.len(), 1);
+        assert_eq!(parsed.links[0].path, Path::new("/usr/lib/libcuda.so"));
+        assert_eq!(parsed.device_links[0].target, Path::new("../card0"));
+        assert_eq!(parsed.libraries, [PathBuf::from("/usr/lib/libcuda.so.1")]);
+        assert_eq!(warnings.lines().len(), 8);
+    }
+}

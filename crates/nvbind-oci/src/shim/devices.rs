@@ -1,0 +1,70 @@
+//! From the devices that a container asks for to its edits: out of the specs on disk, else of the host as it is now.
+
+use super::just_in_time;
+use crate::{Devices, Error};
+use nvbind_cdi::{Edits, QualifiedName, Registry};
+use nvbind_config::Config;
+
+/// Kind of a GPU whose name is not qualified.
+const KIND: &str = "nvidia.com/gpu";
+
+/// The edits for the devices.
+pub(super) fn edits(devices: &Devices, config: &Config) -> Result<Edits, Error> {
+    let names = match devices {
+        Devices::Nothing => return Ok(Edits::default()),
+        Devices::DriverOnly => return driver_files(config),
+        Devices::Named(names) => names,
+    };
+    let registry = Registry::load(&config.cdi.spec_dirs);
+    let names: Vec<String> = names.iter().map(|name| qualified(name)).collect();
+    let (gpus, others): (Vec<String>, Vec<String>) = names.into_iter().partition(|name| gpu_id(name).is_some());
+    let mut edits = gpu_edits(&registry, &gpus, config)?;
+    edits.merge(registry.edits(&others)?);
+    Ok(edits)
+}
+
+/// The driver's files alone: what a spec gives to all of its devices, less the control nodes.
+fn driver_files(config: &Config) -> Result<Edits, Error> {
+    let registry = Registry::load(&config.cdi.spec_dirs);
+    let spec = registry
+        .specs()
+        .iter()
+        .rev()
+        .map(|file| &file.spec)
+        .find(|spec| spec.kind == KIND);
+    let mut edits = match spec.filter(|spec| spec.stale().is_none()) {
+        Some(spec) => spec.container_edits.clone(),
+        None => just_in_time::edits(&["none"], config)?,
+    };
+    edits.device_nodes.clear();
+    edits.additional_gids.clear();
+    Ok(edits)
+}
+
+fn gpu_edits(registry: &Registry, names: &[String], config: &Config) -> Result<Edits, Error> {
+    if names.is_empty() {
+        return Ok(Edits::default());
+    }
+    if names.iter().all(|name| is_fresh(registry, name)) {
+        return Ok(registry.edits(names)?);
+    }
+    let ids: Vec<&str> = names.iter().filter_map(|name| gpu_id(name)).collect();
+    just_in_time::edits(&ids, config)
+}
+
+/// Whether a spec defines the device and still describes this host.
+fn is_fresh(registry: &Registry, name: &str) -> bool {
+    registry.spec_of(name).is_some_and(|file| file.spec.stale().is_none())
+}
+
+fn qualified(name: &str) -> String {
+    match QualifiedName::parse(name) {
+        Some(_) => name.to_owned(),
+        None => format!("{KIND}={name}"),
+    }
+}
+
+/// What a GPU is called after its kind; `None` for the devices of others.
+fn gpu_id(qualified: &str) -> Option<&str> {
+    qualified.strip_prefix(KIND)?.strip_prefix('=')
+}

@@ -1,0 +1,85 @@
+//! `nvbind-runtime`: an OCI runtime that edits a bundle on `create` and `run`, and hands everything to another one.
+
+mod bundle;
+mod command_line;
+mod devices;
+mod just_in_time;
+mod log;
+mod low_level;
+mod time;
+
+use crate::{Error, Request, request};
+use bundle::Bundle;
+use command_line::CommandLine;
+use log::Log;
+use nvbind_cdi::Edits;
+use nvbind_config::Config;
+use serde_json::Value;
+use std::convert::Infallible;
+use std::ffi::OsString;
+use std::path::Path;
+
+/// File names of the hooks by which NVIDIA's toolkit injects GPUs: where nvbind does that, they must not do it again.
+const OTHER_INJECTORS: [&str; 2] = ["nvidia-container-runtime-hook", "nvidia-container-toolkit"];
+
+/// Runs the shim with its arguments (without the program's name). Returns only on failure, with the exit code: the
+/// message has then gone to standard error and to the files that the engine and the configuration name.
+pub fn run(args: &[OsString]) -> u8 {
+    let line = CommandLine::parse(args);
+    let mut log = Log::new(&line);
+    match start(args, &line, &mut log) {
+        Ok(never) => match never {},
+        Err(error) => {
+            log.error(&error.to_string());
+            error.exit_code()
+        }
+    }
+}
+
+fn start(args: &[OsString], line: &CommandLine, log: &mut Log) -> Result<Infallible, Error> {
+    let config = match (Config::load(&[]), line.bundle()) {
+        // A configuration that was broken later must not keep anyone from stopping containers.
+        (Err(_), None) => Config::default(),
+        (config, _) => config?,
+    };
+    log.also_to(config.runtime.log.as_deref());
+    if let Some(folder) = line.bundle() {
+        edit(folder, &config, log)?;
+    }
+    low_level::exec(&config.runtime.runtimes, args)
+}
+
+/// Edits the bundle when its container asks for devices. Without a bundle there is nothing to do: the low-level runtime
+/// says so better.
+fn edit(folder: &Path, config: &Config, log: &mut Log) -> Result<(), Error> {
+    let Some(mut bundle) = Bundle::open(folder)? else {
+        return Ok(());
+    };
+    let asked = request(&bundle.config)?;
+    if asked.is_nothing() {
+        return Ok(());
+    }
+    let edits = edits(&asked, config)?;
+    remove_other_injectors(&mut bundle.config);
+    crate::apply(&mut bundle.config, &edits)?;
+    bundle.write()?;
+    log.info(&format!("{}: edited for {:?}", folder.display(), asked.devices));
+    Ok(())
+}
+
+fn edits(asked: &Request, config: &Config) -> Result<Edits, Error> {
+    Ok(devices::edits(&asked.devices, config)?.filter(asked.capabilities))
+}
+
+fn remove_other_injectors(config: &mut Value) {
+    let is_other = |hook: &Value| {
+        let program = hook
+            .get("path")
+            .and_then(Value::as_str)
+            .and_then(|path| Path::new(path).file_name());
+        program.is_some_and(|program| OTHER_INJECTORS.iter().any(|other| program == *other))
+    };
+    if let Some(hooks) = config.pointer_mut("/hooks/prestart").and_then(Value::as_array_mut) {
+        hooks.retain(|hook| !is_other(hook));
+    }
+}
