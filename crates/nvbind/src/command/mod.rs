@@ -1,0 +1,59 @@
+//! The commands, one file each.
+
+mod cdi;
+mod completions;
+mod info;
+mod logs;
+mod man;
+mod ps;
+mod rm;
+mod run;
+mod sim;
+mod stop;
+
+use crate::context::Context;
+use crate::failure::Failure;
+use clap::Subcommand;
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Show the driver, the GPUs and how they hang together
+    Info(info::InfoArgs),
+    /// Run a container with the GPUs it was given and no others
+    Run(Box<run::RunArgs>),
+    /// List containers that nvbind started
+    Ps(ps::PsArgs),
+    /// Print what a detached container wrote
+    Logs(logs::LogsArgs),
+    /// Stop a container
+    Stop(stop::StopArgs),
+    /// Remove a stopped container
+    Rm(rm::RmArgs),
+    /// Make and look at Container Device Interface specs
+    #[command(subcommand)]
+    Cdi(cdi::CdiCommand),
+    /// Make and change simulated machines
+    #[command(subcommand)]
+    Sim(sim::SimCommand),
+    /// Print a completion script for a shell
+    Completions(completions::CompletionsArgs),
+    /// Print or write the manual pages
+    Man(man::ManArgs),
+}
+
+/// Runs a command; returns the exit code.
+pub(crate) fn run(command: Command, context: &Context) -> Result<u8, Failure> {
+    match command {
+        Command::Info(args) => info::run(&args, context),
+        Command::Run(args) => run::run(*args, context),
+        Command::Ps(args) => ps::run(&args, context),
+        Command::Logs(args) => logs::run(&args, context),
+        Command::Stop(args) => stop::run(&args, context),
+        Command::Rm(args) => rm::run(&args, context),
+        Command::Cdi(command) => cdi::run(&command, context),
+        Command::Sim(command) => sim::run(&command, context),
+        Command::Completions(args) => completions::run(&args),
+        Command::Man(args) => man::run(&args),
+    }
+}

@@ -1,0 +1,269 @@
+//! From a draft to a container that has run: workload, devices, edits, engine.
+
+use crate::cli::RootArgs;
+use crate::containers::{Containers, now};
+use crate::context::Context;
+use crate::failure::{Failure, NOT_FOUND, UNABLE};
+use crate::{output, shim, supervise};
+use nvbind_alloc::{Binding, Change, Owner, Status};
+use nvbind_cdi::{Edits, GenerateOptions};
+use nvbind_config::{Config, Roots};
+use nvbind_engine::native::{self, Request};
+use nvbind_engine::{Context as EngineContext, ExitStatus, GpuAccess, docker, podman};
+use nvbind_gpu::{Capabilities, Host};
+use nvbind_workload::{DeviceRef, Draft, DriverChoice, Profile, Runtime, Selector, Workload};
+
+/// Everything that is settled before an engine is asked.
+struct Plan<'plan> {
+    id: String,
+    runtime: Runtime,
+    workload: Workload,
+    /// UUIDs, in the order asked for.
+    devices: Vec<String>,
+    found: Option<Found>,
+    config: &'plan Config,
+}
+
+/// The host that the devices were found on.
+struct Found {
+    roots: Roots,
+    host: Host,
+}
+
+/// Runs a workload to its end, or, detached, until it has started; returns its exit code.
+pub(crate) fn launch(draft: Draft, config: &Config, roots: &RootArgs, context: &Context) -> Result<u8, Failure> {
+    let runtime = draft.runtime.unwrap_or_default();
+    let id = native::new_id()?;
+    let workload = draft.into_workload(&id, &default_selection(config)?)?;
+    let runtime = engine(runtime, &workload)?;
+    check_volumes(&workload)?;
+    let mut containers = Containers::open(config)?;
+    let mut plan = Plan {
+        id,
+        runtime,
+        workload,
+        devices: Vec::new(),
+        found: None,
+        config,
+    };
+    if !plan.workload.gpu.is_none() {
+        plan.find_devices(context.roots(config, roots)?, &containers)?;
+    }
+    match runtime {
+        Runtime::Auto | Runtime::Native => plan.run_native(&mut containers),
+        Runtime::Bolt if plan.workload.rootfs.is_some() => plan.run_native(&mut containers),
+        Runtime::Docker | Runtime::Podman | Runtime::Bolt => plan.run_elsewhere(&mut containers),
+    }
+}
+
+fn default_selection(config: &Config) -> Result<Selector, Failure> {
+    let text = &config.gpu.default_selection;
+    text.parse()
+        .map_err(|error| Failure::usage(format!("configuration: gpu.default_selection: {error}")))
+}
+
+/// Which engine it is, if this build has it.
+fn engine(runtime: Runtime, workload: &Workload) -> Result<Runtime, Failure> {
+    match runtime {
+        Runtime::Auto => Ok(Runtime::Native),
+        Runtime::Bolt if !cfg!(feature = "bolt") => Err(no_bolt(&workload.name)),
+        runtime => Ok(runtime),
+    }
+}
+
+/// The answer of a build without the feature.
+pub(crate) fn no_bolt(name: &str) -> Failure {
+    Failure::new(
+        UNABLE,
+        format!("this nvbind was built without bolt, which '{name}' needs: use --runtime native"),
+    )
+}
+
+/// docker would make a folder for a path that is not there.
+fn check_volumes(workload: &Workload) -> Result<(), Failure> {
+    match workload.volumes.iter().find(|volume| !volume.source.exists()) {
+        Some(volume) => {
+            let (source, target) = (volume.source.display(), volume.target.display());
+            Err(Failure::new(
+                NOT_FOUND,
+                format!("volume '{source}:{target}': there is no '{source}' on this host; make it first"),
+            ))
+        }
+        None => Ok(()),
+    }
+}
+
+impl Plan<'_> {
+    /// Finds the devices that the selector names; others' devices are taken last where there is a choice.
+    fn find_devices(&mut self, roots: Roots, containers: &Containers) -> Result<(), Failure> {
+        let host = nvbind_gpu::discover(&roots)?;
+        host.warnings.iter().for_each(|warning| output::warn(warning));
+        check_driver(&host, &self.workload)?;
+        let bound: Vec<Binding> = containers.ledger.list()?;
+        let is_taken = |uuid: &str| {
+            let live = bound.iter().filter(|binding| binding.status != Status::Exited);
+            live.flat_map(|binding| &binding.devices).any(|device| device == uuid)
+        };
+        let devices = self.workload.gpu.resolve_avoiding(&host, is_taken)?;
+        self.devices = devices.iter().map(DeviceRef::uuid).map(str::to_owned).collect();
+        self.found = Some(Found { roots, host });
+        Ok(())
+    }
+
+    /// Runs it in a container of our own.
+    fn run_native(mut self, containers: &mut Containers) -> Result<u8, Failure> {
+        // A container in the foreground has this process's standard input, as a command without a container has.
+        self.workload.stdin = !self.workload.detach;
+        let edits = self.edits()?;
+        let engine = self.runtime.as_str();
+        let request = Request {
+            id: &self.id,
+            engine,
+            workload: &self.workload,
+            edits: &edits,
+            devices: &self.devices,
+        };
+        let (ledger, dirs) = (&mut containers.ledger, &containers.dirs);
+        if !self.workload.detach {
+            return Ok(native::run(ledger, dirs, &request, &mut |_| ())?);
+        }
+        let mut supervisor = supervise::command(&dirs.state, &self.id)?;
+        native::launch(ledger, dirs, &request, &mut supervisor, &mut |_| ())?;
+        output::text(&format!("{}\n", self.workload.name))?;
+        Ok(0)
+    }
+
+    /// What the container needs for its devices and its kind of work.
+    fn edits(&self) -> Result<Edits, Failure> {
+        let Some(Found { roots, host }) = &self.found else {
+            return Ok(Edits::default());
+        };
+        let options = GenerateOptions::new(self.config.hook_path());
+        let files = nvbind_gpu::driver_files(roots, host.driver.version.as_deref(), &options.search_options())?;
+        let edits = nvbind_cdi::edits_for(roots, host, &files, &self.devices, &options)?;
+        let mut edits = edits.filter(self.workload.capabilities);
+        edits.merge(Profile::edits(host, &self.workload));
+        Ok(edits)
+    }
+
+    /// Lets another engine run it. nvbind answers for the binding as long as it runs in the foreground.
+    fn run_elsewhere(mut self, containers: &mut Containers) -> Result<u8, Failure> {
+        self.add_profile_variables();
+        let binding = self.binding()?;
+        containers.ledger.begin(&binding)?;
+        let outcome = self.start_elsewhere(containers);
+        match outcome {
+            Ok(status) if self.workload.detach => {
+                containers.ledger.update(
+                    &self.id,
+                    &Change {
+                        status: Some(Status::Running),
+                        ..Change::default()
+                    },
+                )?;
+                output::text(&format!("{}\n", self.workload.name))?;
+                Ok(status.code)
+            }
+            Ok(status) => containers.discard(&binding).map(|()| status.code),
+            Err(failure) => {
+                // The first failure is the one to tell; a binding that stays is taken up by the next command.
+                let _ = containers.discard(&binding);
+                Err(failure)
+            }
+        }
+    }
+
+    fn start_elsewhere(&self, containers: &Containers) -> Result<ExitStatus, Failure> {
+        let work_dir = containers.work_dir(&self.id);
+        let shim = match (&self.found, self.runtime) {
+            // The docker daemon starts its own.
+            (Some(found), Runtime::Podman | Runtime::Bolt) => shim::wrapped(&work_dir, self.config, &found.roots)?,
+            _ => nvbind_engine::find_shim(),
+        };
+        let context = EngineContext {
+            binding: &self.id,
+            shim: shim.as_deref(),
+            work_dir: &work_dir,
+            engine_args: &[],
+            progress: &output::note,
+        };
+        let gpu = self.access();
+        match self.runtime {
+            Runtime::Podman => Ok(podman::run(&self.workload, &gpu, &context)?),
+            Runtime::Bolt => self.run_bolt(&gpu, &context),
+            Runtime::Auto | Runtime::Native | Runtime::Docker => Ok(docker::run(&self.workload, &gpu, &context)?),
+        }
+    }
+
+    #[cfg(feature = "bolt")]
+    fn run_bolt(&self, gpu: &GpuAccess, context: &EngineContext<'_>) -> Result<ExitStatus, Failure> {
+        Ok(nvbind_engine::bolt::run(&self.workload, gpu, context)?)
+    }
+
+    #[cfg(not(feature = "bolt"))]
+    fn run_bolt(&self, _gpu: &GpuAccess, _context: &EngineContext<'_>) -> Result<ExitStatus, Failure> {
+        Err(no_bolt(&self.workload.name))
+    }
+
+    fn access(&self) -> GpuAccess {
+        let capabilities = if self.devices.is_empty() {
+            Capabilities::NONE
+        } else {
+            self.workload.capabilities
+        };
+        GpuAccess {
+            devices: self.devices.clone(),
+            capabilities,
+        }
+    }
+
+    fn add_profile_variables(&mut self) {
+        let Some(Found { host, .. }) = &self.found else { return };
+        let variables = Profile::edits(host, &self.workload).env;
+        let pairs = variables.iter().filter_map(|entry| entry.split_once('='));
+        self.workload
+            .env
+            .extend(pairs.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    }
+
+    fn binding(&self) -> Result<Binding, Failure> {
+        let workload = &self.workload;
+        let image = workload.image.as_ref().map(ToString::to_string);
+        let rootfs = workload.rootfs.as_ref().map(|path| path.display().to_string());
+        Ok(Binding {
+            id: self.id.clone(),
+            name: workload.name.clone(),
+            engine: self.runtime.as_str().to_owned(),
+            devices: self.devices.clone(),
+            isolation: workload.isolation,
+            owner: Owner::current().map_err(|error| Failure::io("cannot read /proc/self", &error))?,
+            status: Status::Created,
+            pid: None,
+            exit_code: None,
+            detached: workload.detach,
+            image: image.or(rootfs).unwrap_or_default(),
+            command: workload.command.clone(),
+            created_at: now(),
+            finished_at: None,
+            bundle: None,
+            cgroup: None,
+        })
+    }
+}
+
+/// Whether the driver can serve containers at all, and is the one that the workload asks for.
+fn check_driver(host: &Host, workload: &Workload) -> Result<(), Failure> {
+    let (loaded, gpu) = (host.driver.kind, &workload.gpu);
+    let wanted = workload.driver;
+    if wanted != DriverChoice::Auto && wanted.as_str() != loaded.word() {
+        let message =
+            format!("driver '{wanted}' was asked for, and this host runs '{loaded}'; leave --driver out to take it");
+        return Err(Failure::new(UNABLE, message));
+    }
+    if !loaded.is_nvidia() {
+        let message =
+            format!("cannot give GPUs ('{gpu}'): this host's driver is '{loaded}'; install and load NVIDIA's driver");
+        return Err(Failure::new(UNABLE, message));
+    }
+    Ok(())
+}

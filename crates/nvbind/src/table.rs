@@ -1,0 +1,43 @@
+//! Text tables: left-aligned columns, two spaces apart.
+
+/// Lays out rows under a header; every row has as many cells as the header.
+pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
+    let width = |column: usize| {
+        let cells = rows
+            .iter()
+            .filter_map(|row| row.get(column))
+            .map(|cell| cell.chars().count());
+        cells
+            .chain(header.get(column).map(|title| title.len()))
+            .max()
+            .unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..header.len()).map(width).collect();
+    let mut text = line(header.iter().copied(), &widths);
+    for row in rows {
+        text.push_str(&line(row.iter().map(String::as_str), &widths));
+    }
+    text
+}
+
+fn line<'cell>(cells: impl Iterator<Item = &'cell str>, widths: &[usize]) -> String {
+    let padded: Vec<String> = cells
+        .zip(widths)
+        .map(|(cell, width)| format!("{cell:<width$}"))
+        .collect();
+    format!("{}\n", padded.join("  ").trim_end())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_aligned_and_lines_end_clean() {
+        let rows = [
+            vec!["gpu0".to_owned(), "T4".to_owned()],
+            vec!["gpu10".to_owned(), String::new()],
+        ];
+        assert_eq!(table(&["ID", "NAME"], &rows), "ID     NAME\ngpu0   T4\ngpu10\n");
+    }
+}
