@@ -2,14 +2,17 @@
 
 use crate::{Error, Spec, yaml};
 use nvbind_config::trusted;
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{FlockOperation, Mode, OFlags};
 use std::fs::File;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::str::FromStr;
 
 /// Permission bits of a spec file: engines of every user read it.
 const FILE_MODE: u32 = 0o644;
+
+/// End of the name of a file that is being written.
+const TEMPORARY: &str = ".tmp";
 
 /// How a spec is written down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,8 +113,15 @@ fn write_atomically(path: &Path, content: &[u8]) -> std::io::Result<()> {
         .filter(|folder| !folder.as_os_str().is_empty())
         .unwrap_or(Path::new("."));
     std::fs::create_dir_all(folder)?;
-    let temporary = temporary_beside(path)?;
-    let written = fill(&temporary, content).and_then(|()| std::fs::rename(&temporary, path));
+    let name = path
+        .file_name()
+        .ok_or(std::io::ErrorKind::IsADirectory)?
+        .to_string_lossy();
+    let prefix = format!(".{name}.");
+    remove_leftovers(folder, &prefix);
+    // No registry reads it: engines take `.json` and `.yaml` only.
+    let temporary = folder.join(format!("{prefix}{}{TEMPORARY}", std::process::id()));
+    let written = fill(&temporary, content).and_then(|file| std::fs::rename(&temporary, path).map(|()| file));
     if written.is_err() {
         // Nothing half-written stays; the first error is the one to tell.
         let _ = std::fs::remove_file(&temporary);
@@ -121,25 +131,34 @@ fn write_atomically(path: &Path, content: &[u8]) -> std::io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-/// A name that no registry reads (engines take `.json` and `.yaml` only) and no other process uses.
-fn temporary_beside(path: &Path) -> std::io::Result<PathBuf> {
-    let name = path
-        .file_name()
-        .ok_or(std::io::ErrorKind::IsADirectory)?
-        .to_string_lossy();
-    Ok(path.with_file_name(format!(".{name}.{}.tmp", std::process::id())))
-}
-
-fn fill(path: &Path, content: &[u8]) -> std::io::Result<()> {
-    // What a killed process of the same id left behind.
-    let _ = std::fs::remove_file(path);
+/// Writes a new file, locked until it is closed.
+fn fill(path: &Path, content: &[u8]) -> std::io::Result<File> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let mode = Mode::from_raw_mode(FILE_MODE);
     let mut file = File::from(rustix::fs::open(path, flags, mode)?);
+    rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
     // The umask may have taken bits away.
     rustix::fs::fchmod(&file, mode)?;
     file.write_all(content)?;
-    file.sync_all()
+    file.sync_all()?;
+    Ok(file)
+}
+
+/// Removes temporary files of writers that were killed: no one holds their lock. Trouble here is no trouble for the
+/// writer.
+fn remove_leftovers(folder: &Path, prefix: &str) {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let is_temporary = |name: &str| name.starts_with(prefix) && name.ends_with(TEMPORARY);
+    let temporary = entries.filter(|entry| entry.file_name().to_str().is_some_and(is_temporary));
+    for path in temporary.map(|entry| entry.path()) {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let Ok(file) = rustix::fs::open(&path, flags, Mode::empty()) else {
+            continue;
+        };
+        if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
+            let _ = std::fs::remove_file(&path);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -193,6 +212,19 @@ mod tests {
         assert!(error.to_string().starts_with("CDI spec: cannot write "), "{error}");
         assert_eq!(error.exit_code(), 1);
         assert_eq!(dir.path().read_dir().unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_a_killed_writer_left_is_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let leftover = dir.path().join(".a.json.1.tmp");
+        let others = dir.path().join(".b.json.1.tmp");
+        let being_written = fill(&dir.path().join(".a.json.2.tmp"), b"").unwrap();
+        std::fs::write(&leftover, "{").unwrap();
+        std::fs::write(&others, "{").unwrap();
+        spec().write(&dir.path().join("a.json"), Format::Json).unwrap();
+        assert!(!leftover.exists() && others.exists() && dir.path().join(".a.json.2.tmp").exists());
+        drop(being_written);
     }
 
     #[test]

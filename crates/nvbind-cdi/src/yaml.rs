@@ -185,6 +185,20 @@ mod tests {
     }
 
     #[test]
+    fn bombs_are_refused() {
+        let deep = format!("kind: {}", "[".repeat(100_000));
+        let mut laughs = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x]\n");
+        for level in 1..12 {
+            let inner = vec![format!("*a{}", level - 1); 9].join(", ");
+            laughs += &format!("a{level}: &a{level} [{inner}]\n");
+        }
+        for text in [deep, laughs, "kind: &a [*a]".to_owned()] {
+            let error = parse(&text).unwrap_err();
+            assert!(!error.is_empty() && error.lines().count() == 1, "{error}");
+        }
+    }
+
+    #[test]
     fn unprintable_characters_are_escaped() {
         let mut out = String::new();
         emit_text(&mut out, "a\"\\\n\u{85}\u{2028}\u{1f600}");

@@ -1,5 +1,5 @@
 //! Programs that no one here wrote read our specs: the CDI project's own Rust crate (YAML by libyaml, the official
-//! schema, version and name rules).
+//! schema, version and name rules). And the other way round: specs as `nvidia-ctk` writes them are read.
 
 use crate::fixture::Machine;
 use container_device_interface::{schema, spec};
@@ -49,4 +49,63 @@ fn specs_are_read_and_valid() {
             );
         }
     }
+}
+
+/// In the form that `nvidia-ctk cdi generate` 1.20 writes: hooks of its own, groups, bare words, a list of one.
+const TOOLKIT: &str = r#"---
+cdiVersion: 0.7.0
+kind: nvidia.com/gpu
+devices:
+    - name: "0"
+      containerEdits:
+        deviceNodes:
+            - path: /dev/nvidia0
+            - path: /dev/dri/card1
+              gid: 44
+        additionalGids:
+            - 44
+    - name: "1:0"
+      containerEdits:
+        deviceNodes:
+            - path: /dev/nvidia1
+              hostPath: /run/nvidia/driver/dev/nvidia1
+              permissions: rw
+    - name: all
+      annotations:
+        gpu.nvidia.com/coherent: "false"
+      containerEdits:
+        env: [NVCT=on]
+containerEdits:
+    env:
+        - NVIDIA_CTK_LIBCUDA_DIR=/usr/lib/x86_64-linux-gnu
+        - NVIDIA_VISIBLE_DEVICES=void
+    hooks:
+        - hookName: createContainer
+          path: /usr/bin/nvidia-cdi-hook
+          args:
+            - nvidia-cdi-hook
+            - create-symlinks
+            - --link
+            - libcuda.so.1::/usr/lib/x86_64-linux-gnu/libcuda.so
+          env:
+            - NVIDIA_CTK_DEBUG=false
+    mounts:
+        - hostPath: /usr/bin/nvidia-smi
+          containerPath: /usr/bin/nvidia-smi
+          options: [ro, nosuid, nodev, rbind, rprivate]
+"#;
+
+#[test]
+fn a_spec_of_the_container_toolkit_is_read() {
+    let spec = Spec::parse(TOOLKIT, Format::Yaml).unwrap();
+    spec.validate().unwrap();
+    assert_eq!(spec.required_version(), "0.7.0");
+    assert_eq!(
+        spec.devices[1].container_edits.device_nodes[0].permissions.as_deref(),
+        Some("rw")
+    );
+    assert_eq!(spec.devices[2].container_edits.env, ["NVCT=on"]);
+    let filtered = spec.container_edits.filter("compute".parse().unwrap());
+    assert!(filtered.mounts.is_empty());
+    assert_eq!(filtered.hooks, spec.container_edits.hooks);
 }
