@@ -19,9 +19,8 @@ fn assert_expected(machine: &Machine, spec: &Spec, name: &str) {
         .to_yaml()
         .unwrap()
         .replace(machine.root().to_str().unwrap(), "/HOST");
-    let file = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/it/expected")
-        .join(name);
+    // Tests run in the folder of their crate.
+    let file = Path::new("tests/it/expected").join(name);
     if std::env::var_os("NVBIND_TEST_UPDATE").is_some() {
         std::fs::write(&file, &text).unwrap();
     }
