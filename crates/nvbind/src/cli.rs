@@ -119,14 +119,15 @@ pub(crate) fn not_parsed(error: &clap::Error) -> u8 {
     }
 }
 
-/// clap's paragraphs as one line: what is wrong, its tip, where to read on.
+/// clap's paragraphs as one line: what is wrong, its first tip, where to read on.
 fn usage_line(text: &str) -> String {
     let mut parts: Vec<String> = Vec::new();
     for paragraph in text.split("\n\n") {
-        let words = paragraph.split_whitespace().collect::<Vec<_>>().join(" ");
-        match words.split_once(": ") {
+        let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+        let first_line = words(paragraph.lines().next().unwrap_or_default());
+        match words(paragraph).split_once(": ") {
             Some(("error", what)) => parts.push(what.to_owned()),
-            Some(("tip", tip)) => parts.push(tip.to_owned()),
+            Some(("tip", _)) => parts.push(first_line.trim_start_matches("tip: ").to_owned()),
             Some(("Usage", usage)) => parts.push(format!("see {} --help", command_of(usage))),
             _ => {}
         }
@@ -160,6 +161,10 @@ mod tests {
         assert_eq!(
             line(&["nvbind", "info", "--formt", "json"]),
             "unexpected argument '--formt' found; a similar argument exists: '--format'; see nvbind info --help"
+        );
+        assert_eq!(
+            line(&["nvbind", "run", "--gpuu", "0", "img"]),
+            "unexpected argument '--gpuu' found; a similar argument exists: '--gpu'; see nvbind run --help"
         );
         assert_eq!(
             line(&["nvbind", "inf"]),

@@ -8,9 +8,11 @@ use crate::table::table;
 use clap::Args;
 use nvbind_config::Roots;
 use nvbind_gpu::{
-    Driver, DriverFiles, DriverKind, FileKind, Gpu, Health, Host, MigDevice, SearchOptions, Source, Topology,
+    Architecture, Driver, DriverFiles, DriverKind, FileKind, Gpu, Health, Host, MigDevice, MigState, SearchOptions,
+    Source, Topology,
 };
 use serde::Serialize;
+use std::path::PathBuf;
 
 #[derive(Debug, Args)]
 pub(crate) struct InfoArgs {
@@ -74,9 +76,22 @@ struct DriverInfo<'host> {
 #[derive(Serialize)]
 struct GpuInfo<'host> {
     id: String,
-    #[serde(flatten)]
-    gpu: &'host Gpu,
-    nodes: Vec<std::path::PathBuf>,
+    index: u32,
+    uuid: &'host str,
+    name: &'host str,
+    architecture: Architecture,
+    compute_capability: Option<String>,
+    memory_mib: u64,
+    power_limit_w: Option<u32>,
+    pci_bus_id: &'host str,
+    pci_device_id: String,
+    numa_node: Option<u32>,
+    minor: u32,
+    nodes: Vec<PathBuf>,
+    rt_core_generation: Option<u8>,
+    tensor_core_generation: Option<u8>,
+    mig: &'host MigState,
+    health: &'host Health,
 }
 
 /// How much of the driver was found.
@@ -127,8 +142,22 @@ impl<'host> GpuInfo<'host> {
     fn of(roots: &Roots, gpu: &'host Gpu) -> Self {
         Self {
             id: id(gpu),
-            gpu,
+            index: gpu.index,
+            uuid: &gpu.uuid,
+            name: &gpu.name,
+            architecture: gpu.architecture,
+            compute_capability: gpu.compute_capability.map(dotted),
+            memory_mib: gpu.memory_mib,
+            power_limit_w: gpu.power_limit_w,
+            pci_bus_id: &gpu.pci_bus_id,
+            pci_device_id: format!("{:#06x}", gpu.pci_device_id),
+            numa_node: gpu.numa_node,
+            minor: gpu.minor,
             nodes: nvbind_gpu::gpu_nodes(roots, gpu).nodes,
+            rt_core_generation: gpu.rt_core_generation,
+            tensor_core_generation: gpu.tensor_core_generation,
+            mig: &gpu.mig,
+            health: &gpu.health,
         }
     }
 }
