@@ -1,1 +1,15 @@
 //! Who starts the container? The native capsule, docker, podman and bolt.
+
+mod access;
+#[cfg(feature = "bolt")]
+pub mod bolt;
+mod child;
+mod context;
+pub mod docker;
+pub mod podman;
+mod signals;
+mod status;
+
+pub use access::GpuAccess;
+pub use context::{BINDING_LABEL, Context, find_shim};
+pub use status::{ContainerState, ExitStatus};

@@ -67,6 +67,8 @@ fn copy_programs(debian: &Path, dir: &Path) {
         std::os::unix::fs::symlink(format!("usr/{merged}"), &link)
             .unwrap_or_else(|error| panic!("cannot link {}: {error}", link.display()));
     }
+    let open_to_all = std::os::unix::fs::PermissionsExt::from_mode(0o1777);
+    std::fs::set_permissions(dir.join("tmp"), open_to_all).unwrap_or_else(|error| panic!("{}: {error}", dir.display()));
     let found = |name: &&str| ["usr/bin", "usr/sbin"].map(|at| debian.join(at).join(name)).into_iter().find(|path| path.exists());
     let programs: Vec<PathBuf> = SMALL_PROGRAMS.iter().filter_map(found).collect();
     let mut wanted: Vec<PathBuf> = ["etc/passwd", "etc/group", "etc/ld.so.conf", "etc/ld.so.conf.d", "etc/ld.so.cache"]
@@ -85,8 +87,11 @@ fn copy_programs(debian: &Path, dir: &Path) {
 /// The shared libraries (links and what they point to) that programs of a root file system need, as paths below it.
 fn libraries(root: &Path, programs: &[PathBuf]) -> Vec<PathBuf> {
     let inside = programs.iter().map(|path| Path::new("/").join(relative(path, root)));
-    // ldd prints "name => path (address)", or "path (address)" for the dynamic loader.
-    let printed = check(Command::new("chroot").arg(root).arg("/usr/bin/ldd").args(inside));
+    // ldd prints "name => path (address)", or "path (address)" for the dynamic loader. It fails after all of that when
+    // one of them is a script or static.
+    let output = Command::new("chroot").arg(root).arg("/usr/bin/ldd").args(inside).output();
+    let output = output.unwrap_or_else(|error| panic!("cannot run ldd in {}: {error}", root.display()));
+    let printed = String::from_utf8_lossy(&output.stdout);
     let mut paths: Vec<PathBuf> = printed
         .split_whitespace()
         .filter(|word| word.starts_with("/lib") || word.starts_with("/usr/lib"))

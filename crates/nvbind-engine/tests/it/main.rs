@@ -1,0 +1,5 @@
+//! The engines, each started for real.
+
+mod common;
+mod docker;
+mod podman;
