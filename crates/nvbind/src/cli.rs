@@ -48,6 +48,7 @@ pub(crate) struct Global {
     #[arg(
         long,
         global = true,
+        help_heading = "Global options",
         value_name = "PROFILE|PATH",
         env = "NVBIND_SIM",
         hide_env_values = true
@@ -57,16 +58,17 @@ pub(crate) struct Global {
     #[arg(
         long,
         global = true,
+        help_heading = "Global options",
         value_name = "FILE",
         env = "NVBIND_CONFIG",
         hide_env_values = true
     )]
     pub(crate) config: Option<PathBuf>,
     /// With an error, print what caused it
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = "Global options")]
     verbose: bool,
     /// Same as --verbose, before the command
-    #[arg(short = 'v')]
+    #[arg(short = 'v', help_heading = "Global options")]
     v: bool,
 }
 

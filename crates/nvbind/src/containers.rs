@@ -1,6 +1,7 @@
 //! The containers that nvbind started: its ledger, and the engine that has each.
 
-use crate::failure::Failure;
+use crate::failure::{Failure, UNABLE};
+use crate::output;
 use nvbind_alloc::{Binding, Change, Ledger, Owner, Status};
 use nvbind_config::Config;
 #[cfg(feature = "bolt")]
@@ -98,7 +99,16 @@ impl Containers {
                 "container '{name}' is running: stop it first, or use nvbind rm --force {name}"
             )));
         }
-        self.discard(&binding)
+        match self.discard(&binding) {
+            Err(failure) if force && failure.code == UNABLE => {
+                output::warn(&format!(
+                    "container '{}' is forgotten, not removed: its engine is not there",
+                    binding.name
+                ));
+                self.forget(&binding)
+            }
+            outcome => outcome,
+        }
     }
 
     /// Prints what a container wrote.
@@ -127,14 +137,18 @@ impl Containers {
             Engine::Podman => podman::cleanup(&binding.id)?,
             Engine::Bolt => stop_bolt(binding)?,
         }
+        self.forget(binding)
+    }
+
+    /// Removes what nvbind made for the container of another engine, which is gone, and forgets it.
+    pub(crate) fn forget(&mut self, binding: &Binding) -> Result<(), Failure> {
         let folder = self.work_dir(&binding.id);
         match std::fs::remove_dir_all(&folder) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(Failure::io(format!("cannot remove '{}'", folder.display()), &error));
+                Err(Failure::io(format!("cannot remove '{}'", folder.display()), &error))
             }
-            _ => {}
+            _ => Ok(self.ledger.finish(&binding.id)?),
         }
-        Ok(self.ledger.finish(&binding.id)?)
     }
 
     /// Ends what has lost its nvbind. Containers of other engines that run in the background need none.

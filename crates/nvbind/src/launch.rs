@@ -3,7 +3,7 @@
 use crate::cli::RootArgs;
 use crate::containers::{Containers, now};
 use crate::context::Context;
-use crate::failure::{Failure, NOT_FOUND, UNABLE};
+use crate::failure::{Failure, NOT_FOUND, UNABLE, USAGE};
 use crate::{output, shim, supervise};
 use nvbind_alloc::{Binding, Change, Owner, Status};
 use nvbind_cdi::{Edits, GenerateOptions};
@@ -166,10 +166,19 @@ impl Plan<'_> {
             }
             Ok(status) => containers.discard(&binding).map(|()| status.code),
             Err(failure) => {
-                // The first failure is the one to tell; a binding that stays is taken up by the next command.
-                let _ = containers.discard(&binding);
+                self.undo(containers, &binding, &failure);
                 Err(failure)
             }
+        }
+    }
+
+    /// After a start that failed. A binding whose container may be there, at an engine that does not answer, stays for
+    /// the next command.
+    fn undo(&self, containers: &mut Containers, binding: &Binding, failure: &Failure) {
+        let never_started = (USAGE..=UNABLE).contains(&failure.code);
+        if containers.discard(binding).is_err() && never_started {
+            // The failure that is told is the first one.
+            let _ = containers.forget(binding);
         }
     }
 
