@@ -24,7 +24,7 @@ const HISTOGRAM: nvmlRowRemapperHistogramValues_t = nvmlRowRemapperHistogramValu
 
 fn with_ecc(device: &Device) -> Answer<&nvbind_sim::state::GpuState> {
     if device.model().ecc {
-        device.full()
+        Ok(device.gpu())
     } else {
         Err(Code::NOT_SUPPORTED)
     }

@@ -35,8 +35,8 @@ const KNOWN: [(usize, Slot); 7] = [
     (26, trace),
     (81, handle_by_index),
     (213, compute_processes),
-    (214, graphics_processes),
-    (215, mps_processes),
+    (214, mps_processes),
+    (215, graphics_processes),
     (230, host_max_pcie_generation),
 ];
 

@@ -11,6 +11,9 @@ const MIB: u64 = 1 << 20;
 /// `nvmlMemory_v2`: size of the struct and version 2, as `NVML_STRUCT_VERSION` makes it.
 const MEMORY_V2: u32 = size_of::<nvmlMemory_v2_t>() as u32 | 2 << 24;
 
+/// Memory slices of a GPU; a MIG device has its share of the aperture too.
+const MEMORY_SLICES: u32 = 8;
+
 /// Memory of a device in bytes.
 struct Memory {
     total: u64,
@@ -54,7 +57,8 @@ device_values! {
         Ok(nvmlMemory_t { total: memory.total, free: memory.free(), used: memory.used + memory.reserved })
     };
     nvmlDeviceGetBAR1MemoryInfo: nvmlBAR1Memory_t = |device| {
-        let total = device.model().bar1_mib * MIB;
+        let slices = device.mig().map_or(MEMORY_SLICES, |(_, profile)| profile.memory_slices);
+        let total = device.model().bar1_mib * u64::from(slices) / u64::from(MEMORY_SLICES) * MIB;
         Ok(nvmlBAR1Memory_t { bar1Total: total, bar1Free: total - MIB, bar1Used: MIB })
     };
     nvmlDeviceGetMemoryBusWidth: u32 = |device| Ok(device.model().memory_bus_bits);

@@ -1,6 +1,6 @@
 //! Power, temperature, fans.
 
-use nvml_wrapper_sys::bindings::nvmlViolationTime_t;
+use nvml_wrapper_sys::bindings::{nvmlPowerValue_v2_t, nvmlViolationTime_t};
 
 use crate::abi::{Out, call};
 use crate::device::Device;
@@ -113,6 +113,19 @@ extern "C" fn nvmlDeviceGetViolationStatus(device: Handle, _policy: u32, time: O
             violationTime: 0,
         })
     })
+}
+
+/// Only the GPU's own limit can be set, not that of a module.
+#[unsafe(no_mangle)]
+extern "C" fn nvmlDeviceSetPowerManagementLimit_v2(device: Handle, limit: Out<nvmlPowerValue_v2_t>) -> u32 {
+    /// `nvmlPowerValue_v2`: size of the struct and version 2, as `NVML_STRUCT_VERSION` makes it.
+    const VERSION: u32 = size_of::<nvmlPowerValue_v2_t>() as u32 | 2 << 24;
+    match limit.get() {
+        Ok(value) if value.version != VERSION => Code::VERSION_MISMATCH.0,
+        Ok(value) if value.powerScope != 0 => Code::NOT_SUPPORTED.0,
+        Ok(value) => set(device, "power-limit", &(value.powerValueMw / 1000).to_string()),
+        Err(code) => code.0,
+    }
 }
 
 /// The limit comes in mW and is kept in W.

@@ -93,7 +93,6 @@ not_supported! {
     nvmlDeviceSetMemoryLockedClocks,
     nvmlDeviceSetNvLinkDeviceLowPowerThreshold,
     nvmlDeviceSetNvLinkUtilizationControl,
-    nvmlDeviceSetPowerManagementLimit_v2,
     nvmlDeviceSetTemperatureThreshold,
     nvmlDeviceSetVgpuSchedulerState,
     nvmlDeviceSetVirtualizationMode,

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 use crate::identity;
-use crate::profile::{MigProfile, Profile};
+use crate::profile::{MigProfile, Model, Profile};
 use crate::store::Store;
 
 /// Folder of the 64-bit driver libraries below a driver root.
@@ -170,6 +170,15 @@ impl State {
     }
 }
 
+/// GDDR memory is clocked down at rest; HBM is not, and its boards stay in P0.
+fn idle_pstate(model: &Model) -> u32 {
+    if model.clocks.memory_idle < model.clocks.memory_max {
+        8
+    } else {
+        0
+    }
+}
+
 impl GpuState {
     fn new(profile: &Profile, index: usize) -> Self {
         let (model, slot) = (&profile.model, &profile.slots[index]);
@@ -193,7 +202,7 @@ impl GpuState {
             graphics_clock: model.clocks.graphics_idle,
             memory_clock: model.clocks.memory_idle,
             video_clock: model.clocks.video_idle,
-            pstate: if model.display { 8 } else { 0 },
+            pstate: idle_pstate(model),
             persistence: !model.display,
             compute_mode: ComputeMode::Default,
             pcie_rx_kbps: 0,

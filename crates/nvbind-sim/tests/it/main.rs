@@ -1,0 +1,6 @@
+//! Whole simulated machines.
+
+mod command;
+mod machine;
+mod root;
+mod stub;
