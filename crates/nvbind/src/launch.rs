@@ -8,7 +8,7 @@ use crate::{output, shim, supervise};
 use nvbind_alloc::{Binding, Change, Owner, Status};
 use nvbind_cdi::{Edits, GenerateOptions};
 use nvbind_config::{Config, Roots};
-use nvbind_engine::native::{self, Request};
+use nvbind_engine::native::{self, Request, Step};
 use nvbind_engine::{Context as EngineContext, ExitStatus, GpuAccess, docker, podman};
 use nvbind_gpu::{Capabilities, Host};
 use nvbind_workload::{DeviceRef, Draft, DriverChoice, Profile, Runtime, Selector, Workload};
@@ -97,7 +97,6 @@ impl Plan<'_> {
     /// Finds the devices that the selector names; others' devices are taken last where there is a choice.
     fn find_devices(&mut self, roots: Roots, containers: &Containers) -> Result<(), Failure> {
         let host = nvbind_gpu::discover(&roots)?;
-        host.warnings.iter().for_each(|warning| output::warn(warning));
         check_driver(&host, &self.workload)?;
         let bound: Vec<Binding> = containers.ledger.list()?;
         let is_taken = |uuid: &str| {
@@ -105,6 +104,7 @@ impl Plan<'_> {
             live.flat_map(|binding| &binding.devices).any(|device| device == uuid)
         };
         let devices = self.workload.gpu.resolve_avoiding(&host, is_taken)?;
+        host.warnings.iter().for_each(|warning| output::warn(warning));
         self.devices = devices.iter().map(DeviceRef::uuid).map(str::to_owned).collect();
         self.found = Some(Found { roots, host });
         Ok(())
@@ -125,10 +125,10 @@ impl Plan<'_> {
         };
         let (ledger, dirs) = (&mut containers.ledger, &containers.dirs);
         if !self.workload.detach {
-            return Ok(native::run(ledger, dirs, &request, &mut |_| ())?);
+            return Ok(native::run(ledger, dirs, &request, &mut show)?);
         }
         let mut supervisor = supervise::command(&dirs.state, &self.id)?;
-        native::launch(ledger, dirs, &request, &mut supervisor, &mut |_| ())?;
+        native::launch(ledger, dirs, &request, &mut supervisor, &mut show)?;
         output::text(&format!("{}\n", self.workload.name))?;
         Ok(0)
     }
@@ -257,6 +257,13 @@ impl Plan<'_> {
             bundle: None,
             cgroup: None,
         })
+    }
+}
+
+/// Shows what takes long before a container starts.
+fn show(step: Step) {
+    if let Step::Unpack(unpack) = step {
+        output::progress("unpacking the image", unpack.done, unpack.total);
     }
 }
 
