@@ -1,0 +1,11 @@
+//! The shim and the hook as programs: with a stand-in runtime, with runc, and against hostile images.
+
+mod attacks;
+mod container;
+mod hook;
+mod just_in_time;
+mod passthrough;
+mod preload;
+mod properties;
+mod refusals;
+mod support;
