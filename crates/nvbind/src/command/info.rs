@@ -225,30 +225,33 @@ fn dotted((major, minor): (u32, u32)) -> String {
 }
 
 fn driver_check(host: &Host) -> Result<u8, Failure> {
-    let unable = |why: String| Failure::new(UNABLE, format!("driver check: {why}"));
+    if let Some(trouble) = driver_trouble(host) {
+        return Err(Failure::new(UNABLE, format!("driver check: {trouble}")));
+    }
+    let count = host.gpus.len();
+    output::text(&format!(
+        "{}, {count} device(s), NVML answers\n",
+        driver_line(&host.driver)
+    ))
+    .map(|()| 0)
+}
+
+/// What keeps the driver from serving, and what to do about it.
+fn driver_trouble(host: &Host) -> Option<String> {
     let driver = &host.driver;
     if !driver.kind.is_nvidia() {
         let kind = driver.kind;
-        return Err(unable(format!(
+        return Some(format!(
             "the driver is '{kind}': install NVIDIA's driver and load it (modprobe nvidia)"
-        )));
+        ));
     }
     if host.source == Source::Procfs {
         let why = host.warnings.first().map_or("NVML does not answer", String::as_str);
-        return Err(unable(format!("{}: {why}", driver_line(driver))));
+        return Some(format!("{}: {why}", driver_line(driver)));
     }
-    if let Some(lost) = host.gpus.iter().find(|gpu| gpu.health == Health::Lost) {
-        return Err(unable(format!(
-            "GPU {} ({}) is lost from the bus: reset it or restart",
-            lost.index, lost.pci_bus_id
-        )));
-    }
-    output::text(&format!(
-        "{}, {} device(s), NVML answers\n",
-        driver_line(driver),
-        host.gpus.len()
-    ))
-    .map(|()| 0)
+    let lost = host.gpus.iter().find(|gpu| gpu.health == Health::Lost)?;
+    let (index, bus) = (lost.index, &lost.pci_bus_id);
+    Some(format!("GPU {index} ({bus}) is lost from the bus: reset it or restart"))
 }
 
 /// The text for people. Bolt counts the word `GPU` in it: it stands there once per GPU, at the head of its UUID.
@@ -356,3 +359,6 @@ fn topology_table(topology: &Topology) -> String {
         .collect();
     table(&header, &rows)
 }
+
+#[cfg(test)]
+mod tests;
