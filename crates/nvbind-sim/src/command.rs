@@ -71,6 +71,17 @@ pub fn process_add(root: &Path, gpu: &str, process: &Process) -> Result<(), Erro
     change_gpus(root, gpu, |state, index| {
         let memory = state.profile.model.memory_mib;
         let gpu = &mut state.gpus[index];
+        if let Some(id) = process
+            .gpu_instance
+            .filter(|id| !gpu.mig.iter().any(|mig| mig.gpu_instance == *id))
+        {
+            let reason = format!("GPU {index} has no such GPU instance");
+            return Err(Error::BadValue {
+                key: "gpu-instance".into(),
+                value: id.to_string(),
+                reason,
+            });
+        }
         gpu.processes.retain(|other| other.pid != process.pid);
         let free = memory.saturating_sub(gpu.memory_used());
         if process.memory_mib > free {

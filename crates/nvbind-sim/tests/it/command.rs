@@ -99,6 +99,16 @@ fn processes_use_memory_while_they_run() {
             .to_string()
             .contains("MiB free")
     );
+    let astray = Process {
+        gpu_instance: Some(1),
+        ..process(1)
+    };
+    assert!(
+        process_add(root.path(), "0", &astray)
+            .unwrap_err()
+            .to_string()
+            .contains("no such GPU instance")
+    );
     process_remove(root.path(), "0", 7).unwrap();
     assert_eq!(process_remove(root.path(), "0", 7).unwrap_err().exit_code(), 4);
 }

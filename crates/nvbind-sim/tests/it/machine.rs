@@ -44,7 +44,7 @@ impl Base {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::os::unix::fs::symlink(target, path).unwrap();
         };
-        write("usr/lib/nvidia/current/nvidia-smi", "\0599.9.9\0");
+        write("usr/lib/nvidia/current/nvidia-smi", "\x00599.9.9\x00");
         link("usr/bin/nvidia-smi", "/etc/alternatives/nvidia--nvidia-smi");
         link(
             "etc/alternatives/nvidia--nvidia-smi",

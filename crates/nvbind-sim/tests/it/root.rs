@@ -156,7 +156,11 @@ fn a_real_driver_is_laid_over_with_our_nvml_in_place_of_its_own() {
     );
     assert!(!root.path().join("usr/share/doc").exists());
     let smi = root.path().join("usr/bin/nvidia-smi");
-    assert_eq!(text(&smi), "\0599.9.9\0", "absolute links are followed inside the root");
+    assert_eq!(
+        text(&smi),
+        "\x00599.9.9\x00",
+        "absolute links are followed inside the root"
+    );
     let original = fs::metadata(overlay.join("usr/lib/nvidia/current/nvidia-smi")).unwrap();
     assert_eq!(
         fs::metadata(&smi).unwrap().ino(),
