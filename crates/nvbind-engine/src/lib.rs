@@ -4,8 +4,11 @@ mod access;
 #[cfg(feature = "bolt")]
 pub mod bolt;
 mod child;
+pub mod config;
 mod context;
 pub mod docker;
+pub mod image;
+pub mod native;
 pub mod podman;
 mod signals;
 mod status;
