@@ -15,6 +15,9 @@ pub enum Error {
         /// What it should be, with its article.
         expected: &'static str,
     },
+    /// A path that JSON cannot hold.
+    #[error("path {} is not UTF-8; rename it", .0.display())]
+    Text(PathBuf),
     /// A device node that the edits name cannot be looked at on the host.
     #[error("device node {path}: {source}; load the driver's modules, then run 'nvbind cdi generate' again", path = path.display())]
     Node {
@@ -131,6 +134,7 @@ impl Error {
                 3
             }
             Self::Malformed { .. }
+            | Self::Text(_)
             | Self::HookStage { .. }
             | Self::Annotation { .. }
             | Self::Capability(_)

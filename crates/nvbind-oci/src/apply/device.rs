@@ -37,7 +37,7 @@ pub(super) fn apply(root: &mut Object, nodes: &[DeviceNode]) -> Result<Vec<Mount
         } else {
             let devices = json::array(linux, "devices")?;
             remove_device(devices, &node.edit.path);
-            devices.push(node.device());
+            devices.push(node.device()?);
         }
         add_rule(linux, &node, rootless)?;
     }
@@ -102,15 +102,15 @@ impl<'a> Resolved<'a> {
         self.edit.host_path.as_ref().is_some_and(|host| *host != self.edit.path)
     }
 
-    fn device(&self) -> Value {
-        let mut device = json!({ "path": self.edit.path, "type": self.kind, "major": self.major, "minor": self.minor });
+    fn device(&self) -> Result<Value, Error> {
+        let mut device = json!({ "path": json::text(&self.edit.path)?, "type": self.kind, "major": self.major, "minor": self.minor });
         let optional = [("fileMode", self.mode), ("uid", self.uid), ("gid", self.gid)];
         for (key, value) in optional {
             if let Some(value) = value {
                 device[key] = value.into();
             }
         }
-        device
+        Ok(device)
     }
 
     fn bind(&self) -> Mount {
@@ -198,7 +198,8 @@ fn device_numbers(metadata: &Metadata) -> (i64, i64) {
 }
 
 fn remove_device(devices: &mut Vec<Value>, path: &Path) {
-    devices.retain(|device| json::string(device, "path").map(Path::new) != Some(path));
+    let path = path.to_str();
+    devices.retain(|device| json::string(device, "path") != path);
 }
 
 /// Lets the container open the node. The list keeps its order, so a rule that denies everything stays first.

@@ -33,7 +33,7 @@ pub(super) fn apply(root: &mut Object, hooks: &[Hook]) -> Result<(), Error> {
             });
         }
         let list = json::array(json::object(root, "hooks")?, &hook.hook_name)?;
-        let entry = oci_hook(hook);
+        let entry = oci_hook(hook)?;
         let mergeable = |old: &Value| is_ours(old) && is_ours(&entry) && old["path"] == entry["path"];
         if let Some(old) = list.iter_mut().find(|old| mergeable(old)) {
             add_arguments(old, &hook.args);
@@ -44,13 +44,13 @@ pub(super) fn apply(root: &mut Object, hooks: &[Hook]) -> Result<(), Error> {
     Ok(())
 }
 
-fn oci_hook(hook: &Hook) -> Value {
+fn oci_hook(hook: &Hook) -> Result<Value, Error> {
     let env = if hook.env.is_empty() {
         DEFAULT_ENV.map(str::to_owned).to_vec()
     } else {
         hook.env.clone()
     };
-    let mut entry = json!({ "path": hook.path });
+    let mut entry = json!({ "path": json::text(&hook.path)? });
     if !hook.args.is_empty() {
         entry["args"] = json!(hook.args);
     }
@@ -58,7 +58,7 @@ fn oci_hook(hook: &Hook) -> Value {
     if let Some(timeout) = hook.timeout {
         entry["timeout"] = timeout.into();
     }
-    entry
+    Ok(entry)
 }
 
 fn is_ours(entry: &Value) -> bool {

@@ -2,6 +2,7 @@
 
 use crate::Error;
 use serde_json::{Map, Value};
+use std::path::Path;
 
 /// A JSON object.
 pub(super) type Object = Map<String, Value>;
@@ -30,6 +31,11 @@ pub(super) fn array<'a>(parent: &'a mut Object, key: &str) -> Result<&'a mut Vec
 /// The string at `key` of an object, if both are what they should be.
 pub(super) fn string<'a>(value: &'a Value, key: &str) -> Option<&'a str> {
     value.get(key)?.as_str()
+}
+
+/// A path as JSON holds it.
+pub(super) fn text(path: &Path) -> Result<&str, Error> {
+    path.to_str().ok_or_else(|| Error::Text(path.to_owned()))
 }
 
 fn entry<'a>(parent: &'a mut Object, key: &str, default: impl Fn() -> Value) -> &'a mut Value {

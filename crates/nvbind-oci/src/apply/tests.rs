@@ -301,3 +301,43 @@ fn an_unknown_stage_and_wrong_types_are_refused() {
         ));
     }
 }
+
+#[test]
+fn paths_that_json_cannot_hold_are_refused() {
+    use std::os::unix::ffi::OsStringExt;
+    let odd = std::path::PathBuf::from(std::ffi::OsString::from_vec(b"/odd\xff".to_vec()));
+    let mount = Mount {
+        host_path: odd,
+        container_path: "/x".into(),
+        options: vec![],
+        kind: None,
+    };
+    let error = apply(
+        &mut json!({}),
+        &Edits {
+            mounts: vec![mount],
+            ..Edits::default()
+        },
+    );
+    assert_eq!(error.unwrap_err().exit_code(), 2);
+}
+
+#[test]
+fn a_slash_at_the_end_is_no_other_destination() {
+    let config = json!({ "mounts": [{ "destination": "/data/", "source": "/old" }] });
+    let out = applied(
+        config,
+        json!({ "mounts": [{ "hostPath": "/new", "containerPath": "/data" }] }),
+    );
+    assert_eq!(out["mounts"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn network_devices_and_rdt_have_their_places() {
+    let out = applied(
+        json!({}),
+        json!({ "netDevices": [{ "hostInterfaceName": "eth9", "name": "eth0" }], "intelRdt": { "closID": "gold" } }),
+    );
+    assert_eq!(out["linux"]["netDevices"], json!({ "eth9": { "name": "eth0" } }));
+    assert_eq!(out["linux"]["intelRdt"], json!({ "closID": "gold" }));
+}

@@ -19,7 +19,11 @@ pub(super) fn edits(devices: &Devices, config: &Config) -> Result<Edits, Error> 
     let names: Vec<String> = names.iter().map(|name| qualified(name)).collect();
     let (gpus, others): (Vec<String>, Vec<String>) = names.into_iter().partition(|name| gpu_id(name).is_some());
     let mut edits = gpu_edits(&registry, &gpus, config)?;
-    edits.merge(registry.edits(&others)?);
+    if !others.is_empty() {
+        edits.merge(registry.edits(&others)?);
+    }
+    // Not freed, see the shim's end.
+    std::mem::forget(registry);
     Ok(edits)
 }
 

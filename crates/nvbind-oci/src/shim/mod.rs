@@ -14,6 +14,7 @@ use command_line::CommandLine;
 use log::Log;
 use nvbind_cdi::Edits;
 use nvbind_config::Config;
+use nvbind_gpu::Capabilities;
 use serde_json::Value;
 use std::convert::Infallible;
 use std::ffi::OsString;
@@ -64,11 +65,18 @@ fn edit(folder: &Path, config: &Config, log: &mut Log) -> Result<(), Error> {
     crate::apply(&mut bundle.config, &edits)?;
     bundle.write()?;
     log.info(&format!("{}: edited for {:?}", folder.display(), asked.devices));
+    // Freeing some thousand strings takes a tenth of the shim's time, and the process is about to become another one.
+    std::mem::forget((bundle, edits));
     Ok(())
 }
 
 fn edits(asked: &Request, config: &Config) -> Result<Edits, Error> {
-    Ok(devices::edits(&asked.devices, config)?.filter(asked.capabilities))
+    let edits = devices::edits(&asked.devices, config)?;
+    Ok(if asked.capabilities == Capabilities::ALL {
+        edits
+    } else {
+        edits.filter(asked.capabilities)
+    })
 }
 
 fn remove_other_injectors(config: &mut Value) {

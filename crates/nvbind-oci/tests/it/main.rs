@@ -1,5 +1,7 @@
 //! The shim and the hook as programs: with a stand-in runtime, with runc, and against hostile images.
 
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
 mod attacks;
 mod container;
 mod hook;
