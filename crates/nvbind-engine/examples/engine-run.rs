@@ -82,7 +82,10 @@ fn run(run: &Run) -> Result<ExitStatus, Failure> {
 
 fn parse(engine: String, mut words: impl Iterator<Item = String>) -> Result<Run, Box<dyn Error>> {
     let mut workload = Workload::new("engine-run");
-    let mut gpu = GpuAccess { devices: Vec::new(), capabilities: Capabilities::DEFAULT };
+    let mut gpu = GpuAccess {
+        devices: Vec::new(),
+        capabilities: Capabilities::DEFAULT,
+    };
     let (mut binding, mut shim, mut work_dir) = ("engine-run".to_owned(), None, PathBuf::from("."));
     while let Some(word) = words.next() {
         let mut value = || words.next().ok_or(format!("{word} needs a value"));
@@ -112,5 +115,12 @@ fn parse(engine: String, mut words: impl Iterator<Item = String>) -> Result<Run,
         }
     }
     workload.command = words.collect();
-    Ok(Run { engine, workload, gpu, binding, shim, work_dir })
+    Ok(Run {
+        engine,
+        workload,
+        gpu,
+        binding,
+        shim,
+        work_dir,
+    })
 }

@@ -22,7 +22,10 @@ pub struct GpuAccess {
 impl GpuAccess {
     /// No GPU and no driver.
     pub fn none() -> Self {
-        Self { devices: Vec::new(), capabilities: Capabilities::NONE }
+        Self {
+            devices: Vec::new(),
+            capabilities: Capabilities::NONE,
+        }
     }
 
     /// The variables that ask `nvbind-runtime` for these devices. Always both: the image may ask for others.
@@ -43,7 +46,11 @@ pub(crate) fn environment(workload: &Workload, gpu: &[(String, String)]) -> Vec<
     let own = |name: &str| name == VISIBLE_DEVICES || gpu.iter().any(|(ours, _)| ours == name);
     let user: Vec<&(String, String)> = workload.env.iter().filter(|(name, _)| !own(name)).collect();
     let last = |at: usize| !user[at + 1..].iter().any(|(name, _)| *name == user[at].0);
-    let user = user.iter().enumerate().filter(|(at, _)| last(*at)).map(|(_, entry)| *entry);
+    let user = user
+        .iter()
+        .enumerate()
+        .filter(|(at, _)| last(*at))
+        .map(|(_, entry)| *entry);
     user.chain(gpu).map(|(name, value)| format!("{name}={value}")).collect()
 }
 
@@ -52,22 +59,39 @@ mod tests {
     use super::*;
 
     fn workload(env: &[(&str, &str)]) -> Workload {
-        let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        Workload { env, ..Workload::new("job") }
+        let env = env
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
+        Workload {
+            env,
+            ..Workload::new("job")
+        }
     }
 
     #[test]
     fn the_bound_devices_win_over_what_the_user_says() {
-        let gpu = GpuAccess { devices: vec!["GPU-a".into(), "GPU-b".into()], capabilities: Capabilities::DEFAULT };
+        let gpu = GpuAccess {
+            devices: vec!["GPU-a".into(), "GPU-b".into()],
+            capabilities: Capabilities::DEFAULT,
+        };
         let workload = workload(&[("A", "1"), ("NVIDIA_VISIBLE_DEVICES", "all"), ("B", "2"), ("A", "3")]);
         assert_eq!(
             environment(&workload, &gpu.variables()),
-            ["B=2", "A=3", "NVIDIA_VISIBLE_DEVICES=GPU-a,GPU-b", "NVIDIA_DRIVER_CAPABILITIES=compute,utility"]
+            [
+                "B=2",
+                "A=3",
+                "NVIDIA_VISIBLE_DEVICES=GPU-a,GPU-b",
+                "NVIDIA_DRIVER_CAPABILITIES=compute,utility"
+            ]
         );
     }
 
     #[test]
     fn without_gpus_an_image_that_asks_for_all_gets_none() {
-        assert_eq!(environment(&workload(&[]), &GpuAccess::none().variables()), ["NVIDIA_VISIBLE_DEVICES=void"]);
+        assert_eq!(
+            environment(&workload(&[]), &GpuAccess::none().variables()),
+            ["NVIDIA_VISIBLE_DEVICES=void"]
+        );
     }
 }

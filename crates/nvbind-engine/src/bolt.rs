@@ -27,16 +27,22 @@ const BINDING_VARIABLE: &str = "NVBIND_BINDING";
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Bolt or the engine below it is not there.
-    #[error("{program} is not installed, and --runtime bolt without --rootfs needs it: install it or use --runtime native")]
+    #[error(
+        "{program} is not installed, and --runtime bolt without --rootfs needs it: install it or use --runtime native"
+    )]
     NotInstalled {
         /// Name of the program.
         program: &'static str,
     },
     /// The OCI runtime shim is not there.
-    #[error("bolt needs nvbind-runtime to give a container GPUs, and it is neither beside nvbind nor on PATH: run 'make install'")]
+    #[error(
+        "bolt needs nvbind-runtime to give a container GPUs, and it is neither beside nvbind nor on PATH: run 'make install'"
+    )]
     NoShim,
     /// Bolt has called nvbind, and is not called back.
-    #[error("nvbind was started by bolt for '{name}' without --rootfs: calling bolt again would never end; pass --rootfs or use --runtime native")]
+    #[error(
+        "nvbind was started by bolt for '{name}' without --rootfs: calling bolt again would never end; pass --rootfs or use --runtime native"
+    )]
     Loop {
         /// Name of the workload.
         name: String,
@@ -103,7 +109,9 @@ pub fn runs_itself(workload: &Workload) -> bool {
 /// failure into exit code 1.
 pub fn run(workload: &Workload, gpu: &GpuAccess, context: &Context<'_>) -> Result<ExitStatus, Error> {
     if std::env::var_os(FROM_BOLT).is_some() {
-        return Err(Error::Loop { name: workload.name.clone() });
+        return Err(Error::Loop {
+            name: workload.name.clone(),
+        });
     }
     let arguments = arguments(workload, gpu, context)?;
     // With docker below it, Bolt has no way in for GPUs.
@@ -111,20 +119,32 @@ pub fn run(workload: &Workload, gpu: &GpuAccess, context: &Context<'_>) -> Resul
     podman.map_err(Error::start(PODMAN))?;
     let conf = conf::write(context.work_dir, context.shim.ok_or(Error::NoShim)?, workload.network)?;
     let mut bolt = Command::new(BOLT);
-    bolt.args(arguments).env("CONTAINERS_CONF", conf).env(FROM_BOLT, "1").stdin(Stdio::null());
-    let status = forward(bolt).map_err(Error::start(BOLT))?;
+    bolt.args(arguments)
+        .env("CONTAINERS_CONF", conf)
+        .env(FROM_BOLT, "1")
+        .stdin(Stdio::null());
+    let status = forward(bolt, &async |_| false).map_err(Error::start(BOLT))?;
     cleanup(context.binding, &workload.name)?;
     Ok(status)
 }
 
 /// The arguments of `bolt run`.
 pub fn arguments(workload: &Workload, gpu: &GpuAccess, context: &Context<'_>) -> Result<Vec<OsString>, Error> {
-    let image = workload.image.as_ref().ok_or_else(|| Error::NoImage { name: workload.name.clone() })?;
+    let image = workload.image.as_ref().ok_or_else(|| Error::NoImage {
+        name: workload.name.clone(),
+    })?;
     let unsupported = unsupported(workload);
     if !unsupported.is_empty() {
-        return Err(Error::Unsupported { what: unsupported.join(", ") });
+        return Err(Error::Unsupported {
+            what: unsupported.join(", "),
+        });
     }
-    let mut arguments: Vec<OsString> = vec!["run".into(), image.to_string().into(), "-n".into(), (&workload.name).into()];
+    let mut arguments: Vec<OsString> = vec![
+        "run".into(),
+        image.to_string().into(),
+        "-n".into(),
+        (&workload.name).into(),
+    ];
     let binding = format!("{BINDING_VARIABLE}={}", context.binding);
     for entry in environment(workload, &gpu.variables()).into_iter().chain([binding]) {
         arguments.extend(["-e".into(), entry.into()]);
@@ -149,22 +169,38 @@ fn unsupported(workload: &Workload) -> Vec<&'static str> {
         ("--hostname", workload.hostname.is_some()),
         ("--read-only", workload.read_only),
     ];
-    asked.into_iter().filter(|(_, asked)| *asked).map(|(name, _)| name).collect()
+    asked
+        .into_iter()
+        .filter(|(_, asked)| *asked)
+        .map(|(name, _)| name)
+        .collect()
 }
 
 /// Removes the container of a binding, running or not. `Ok` when there is none (any more), and when a container of that
 /// name belongs to someone else.
 pub fn cleanup(binding: &str, name: &str) -> Result<(), Error> {
-    let is_ours = |environment: &str| environment.split('\n').any(|entry| entry == format!("{BINDING_VARIABLE}={binding}"));
+    let is_ours = |environment: &str| {
+        environment
+            .split('\n')
+            .any(|entry| entry == format!("{BINDING_VARIABLE}={binding}"))
+    };
     let format = "{{range .Config.Env}}{{println .}}{{end}}";
     match ask(&["container", "inspect", "--format", format, name])? {
         Ok(environment) if is_ours(&environment) => {
             let removed = ask(&["rm", "--force", "--volumes", "--time", "0", name])?;
-            removed.map(|_| ()).map_err(|why| Error::Failed { action: "remove", name: name.to_owned(), why })
+            removed.map(|_| ()).map_err(|why| Error::Failed {
+                action: "remove",
+                name: name.to_owned(),
+                why,
+            })
         }
         Ok(_) => Ok(()),
         Err(why) if why.contains("no such container") => Ok(()),
-        Err(why) => Err(Error::Failed { action: "inspect", name: name.to_owned(), why }),
+        Err(why) => Err(Error::Failed {
+            action: "inspect",
+            name: name.to_owned(),
+            why,
+        }),
     }
 }
 
@@ -180,11 +216,20 @@ mod tests {
     use std::path::Path;
 
     fn context() -> Context<'static> {
-        Context { binding: "b1", shim: None, work_dir: Path::new("/nonexistent"), engine_args: &[], progress: &|_| () }
+        Context {
+            binding: "b1",
+            shim: None,
+            work_dir: Path::new("/nonexistent"),
+            engine_args: &[],
+            progress: &|_| (),
+        }
     }
 
     fn workload() -> Workload {
-        Workload { image: Some(ImageRef::Name("steam:1".into())), ..Workload::new("game") }
+        Workload {
+            image: Some(ImageRef::Name("steam:1".into())),
+            ..Workload::new("game")
+        }
     }
 
     #[test]
@@ -194,7 +239,10 @@ mod tests {
             volumes: vec!["/data:/mnt:ro".parse().unwrap()],
             ..workload()
         };
-        let gpu = GpuAccess { devices: vec!["GPU-a".into()], capabilities: Capabilities::DEFAULT };
+        let gpu = GpuAccess {
+            devices: vec!["GPU-a".into()],
+            capabilities: Capabilities::DEFAULT,
+        };
         let expected = "run steam:1 -n game -e A=1 -e NVIDIA_VISIBLE_DEVICES=GPU-a \
                         -e NVIDIA_DRIVER_CAPABILITIES=compute,utility -e NVBIND_BINDING=b1 -v /data:/mnt:ro";
         let arguments = arguments(&workload, &gpu, &context()).unwrap();
@@ -203,15 +251,27 @@ mod tests {
 
     #[test]
     fn what_bolt_run_cannot_carry_is_named() {
-        let workload = Workload { command: vec!["ls".into()], tty: true, ..workload() };
+        let workload = Workload {
+            command: vec!["ls".into()],
+            tty: true,
+            ..workload()
+        };
         let error = arguments(&workload, &GpuAccess::none(), &context()).unwrap_err();
         assert_eq!(error.exit_code(), 2);
-        assert!(error.to_string().starts_with("'bolt run' cannot pass on a command, --tty: "), "{error}");
+        assert!(
+            error
+                .to_string()
+                .starts_with("'bolt run' cannot pass on a command, --tty: "),
+            "{error}"
+        );
     }
 
     #[test]
     fn a_root_file_system_is_not_for_bolt() {
-        assert!(runs_itself(&Workload { rootfs: Some("/srv/root".into()), ..workload() }));
+        assert!(runs_itself(&Workload {
+            rootfs: Some("/srv/root".into()),
+            ..workload()
+        }));
         assert!(!runs_itself(&workload()));
     }
 }

@@ -6,8 +6,9 @@ use rustix::process::{Pid, Signal, kill_process};
 use std::io;
 use std::process::Command;
 
-/// Runs a program with this process's standard streams, passes signals on to it, and returns how it ended.
-pub(crate) fn forward(command: Command) -> io::Result<ExitStatus> {
+/// Runs a program with this process's standard streams and returns how it ended. A signal is offered to `deliver`, by
+/// its name, and passed on to the program when that does not take it.
+pub(crate) fn forward(command: Command, deliver: &impl AsyncFn(&str) -> bool) -> io::Result<ExitStatus> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut signals = Signals::catch()?;
@@ -15,7 +16,11 @@ pub(crate) fn forward(command: Command) -> io::Result<ExitStatus> {
         loop {
             tokio::select! {
                 status = child.wait() => return Ok(ExitStatus::of_process(status?)),
-                (signal, _) = signals.next() => pass_on(signal, child.id()),
+                (signal, name) = signals.next() => {
+                    if !comes_from_terminal(signal) && !deliver(name).await {
+                        pass_on(signal, child.id());
+                    }
+                }
             }
         }
     })
@@ -29,13 +34,16 @@ pub(crate) fn ask(command: &mut Command) -> io::Result<Result<String, String>> {
     }
     let said = String::from_utf8_lossy(&output.stderr);
     let line = said.split_whitespace().collect::<Vec<_>>().join(" ");
-    Ok(Err(if line.is_empty() { output.status.to_string() } else { line }))
+    Ok(Err(if line.is_empty() {
+        output.status.to_string()
+    } else {
+        line
+    }))
 }
 
 fn pass_on(signal: i32, child: Option<u32>) {
     let pid = child.and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
-    let signal = Signal::from_named_raw(signal).filter(|signal| !comes_from_terminal(*signal));
-    if let (Some(pid), Some(signal)) = (pid, signal) {
+    if let (Some(pid), Some(signal)) = (pid, Signal::from_named_raw(signal)) {
         // That the child has just ended is no error.
         let _ = kill_process(pid, signal);
     }
@@ -43,9 +51,10 @@ fn pass_on(signal: i32, child: Option<u32>) {
 
 /// Whether the kernel sent a terminal's signal (a person's Ctrl-C) to the whole foreground group: the child, which is
 /// in it, has it already.
-fn comes_from_terminal(signal: Signal) -> bool {
-    let of_terminals = [Signal::INT, Signal::QUIT, Signal::HUP].contains(&signal);
-    of_terminals && rustix::termios::tcgetpgrp(io::stdin()).is_ok_and(|group| group == rustix::process::getpgrp())
+fn comes_from_terminal(signal: i32) -> bool {
+    let of_terminals = [Signal::INT, Signal::QUIT, Signal::HUP].map(Signal::as_raw);
+    of_terminals.contains(&signal)
+        && rustix::termios::tcgetpgrp(io::stdin()).is_ok_and(|group| group == rustix::process::getpgrp())
 }
 
 #[cfg(test)]
@@ -60,14 +69,17 @@ mod tests {
 
     #[test]
     fn exit_codes_and_signals_of_the_child_are_ours() {
-        assert_eq!(forward(shell("exit 7")).unwrap().code, 7);
-        assert_eq!(forward(shell("kill -KILL $$")).unwrap().code, 137);
+        assert_eq!(forward(shell("exit 7"), &async |_| false).unwrap().code, 7);
+        assert_eq!(forward(shell("kill -KILL $$"), &async |_| false).unwrap().code, 137);
     }
 
     #[test]
     fn what_went_wrong_is_one_line() {
         assert_eq!(ask(&mut shell("echo yes")).unwrap(), Ok("yes\n".into()));
-        assert_eq!(ask(&mut shell("echo a >&2; echo b >&2; exit 1")).unwrap(), Err("a b".into()));
+        assert_eq!(
+            ask(&mut shell("echo a >&2; echo b >&2; exit 1")).unwrap(),
+            Err("a b".into())
+        );
         assert_eq!(ask(&mut shell("exit 1")).unwrap(), Err("exit status: 1".into()));
     }
 }

@@ -27,14 +27,22 @@ pub struct Context<'a> {
 
 impl fmt::Debug for Context<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Context").field("binding", &self.binding).field("shim", &self.shim).finish_non_exhaustive()
+        f.debug_struct("Context")
+            .field("binding", &self.binding)
+            .field("shim", &self.shim)
+            .finish_non_exhaustive()
     }
 }
 
 /// `nvbind-runtime` beside the running program, else on `PATH`.
 pub fn find_shim() -> Option<PathBuf> {
-    let beside = std::env::current_exe().ok().and_then(|program| program.parent().map(Path::to_owned));
+    let beside = std::env::current_exe()
+        .ok()
+        .and_then(|program| program.parent().map(Path::to_owned));
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let mut candidates = beside.into_iter().chain(std::env::split_paths(&path)).map(|dir| dir.join(SHIM_NAME));
+    let mut candidates = beside
+        .into_iter()
+        .chain(std::env::split_paths(&path))
+        .map(|dir| dir.join(SHIM_NAME));
     candidates.find(|candidate| candidate.is_absolute() && candidate.is_file())
 }

@@ -36,12 +36,16 @@ pub fn cleanup(binding: &str) -> Result<(), Error> {
 
 /// Asks the container of a binding to stop, and kills it after `seconds`.
 pub fn stop(binding: &str, seconds: u32) -> Result<(), Error> {
-    with_container(binding, async |daemon, id| container::stop(&daemon.api, &id, seconds).await)
+    with_container(binding, async |daemon, id| {
+        container::stop(&daemon.api, &id, seconds).await
+    })
 }
 
 /// Writes what the container of a binding has said to standard output and error; with `follow` until it ends.
 pub fn logs(binding: &str, follow: bool) -> Result<(), Error> {
-    with_container(binding, async |daemon, id| container::logs(&daemon.api, &id, follow).await)
+    with_container(binding, async |daemon, id| {
+        container::logs(&daemon.api, &id, follow).await
+    })
 }
 
 /// What the container of a binding is doing; `None` when there is none.
@@ -57,14 +61,19 @@ where
     let daemon = connect()?;
     block_on(async {
         let ids = container::find(&daemon.api, binding).await?;
-        let id = ids.into_iter().next().ok_or_else(|| Error::NoContainer { binding: binding.to_owned() })?;
+        let id = ids.into_iter().next().ok_or_else(|| Error::NoContainer {
+            binding: binding.to_owned(),
+        })?;
         work(&daemon, id).await
     })
 }
 
 /// Runs a future on a runtime of this thread, the only asynchronous place of the engines.
 fn block_on<T>(work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Local)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(Error::Local)?;
     runtime.block_on(work)
 }
 

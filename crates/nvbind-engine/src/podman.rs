@@ -9,7 +9,7 @@ use crate::{BINDING_LABEL, ContainerState, Context, ExitStatus, GpuAccess};
 use nvbind_workload::{ImageRef, Volume, Workload};
 use std::ffi::OsString;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 const PODMAN: &str = "podman";
@@ -23,7 +23,9 @@ pub enum Error {
     #[error("podman is not installed: 'apt-get install podman' or use --runtime native")]
     NotInstalled,
     /// The OCI runtime shim is not there.
-    #[error("podman needs nvbind-runtime to give a container GPUs, and it is neither beside nvbind nor on PATH: run 'make install'")]
+    #[error(
+        "podman needs nvbind-runtime to give a container GPUs, and it is neither beside nvbind nor on PATH: run 'make install'"
+    )]
     NoShim,
     /// The workload has nothing to run.
     #[error("podman needs an image or --rootfs for '{name}'")]
@@ -70,7 +72,11 @@ impl Error {
     }
 
     fn start(error: io::Error) -> Self {
-        if error.kind() == io::ErrorKind::NotFound { Self::NotInstalled } else { Self::Start(error) }
+        if error.kind() == io::ErrorKind::NotFound {
+            Self::NotInstalled
+        } else {
+            Self::Start(error)
+        }
     }
 }
 
@@ -78,6 +84,7 @@ impl Error {
 /// 125. Standard streams and terminal are this process's, signals are passed on.
 pub fn run(workload: &Workload, gpu: &GpuAccess, context: &Context<'_>) -> Result<ExitStatus, Error> {
     let arguments = arguments(workload, gpu, context)?;
+    let cid_file = fresh_cid_file(context).map_err(Error::Start)?;
     let mut podman = Command::new(PODMAN);
     podman.args(arguments);
     if !workload.stdin {
@@ -87,16 +94,65 @@ pub fn run(workload: &Workload, gpu: &GpuAccess, context: &Context<'_>) -> Resul
         // The id of the container is podman's answer and not the container's output.
         podman.stdout(Stdio::null());
     }
-    let status = forward(podman).map_err(Error::start)?;
+    let status = forward(podman, &async |signal: &str| kill(signal, &cid_file).await).map_err(Error::start)?;
+    if !workload.detach || status.code != 0 {
+        remove_made(context.binding, &cid_file)?;
+    }
     refuse_unknown_image(workload, status)
+}
+
+/// The file that podman writes the id of the container to once it has made it. Podman refuses one that is there.
+fn fresh_cid_file(context: &Context<'_>) -> io::Result<PathBuf> {
+    std::fs::create_dir_all(context.work_dir)?;
+    let path = cid_file(context);
+    match std::fs::remove_file(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(path),
+    }
+}
+
+fn cid_file(context: &Context<'_>) -> PathBuf {
+    context.work_dir.join("podman.cid")
+}
+
+/// Sends a signal to the container, if it runs: `false` when it does not (the image is being pulled). The `podman run`
+/// that is waiting would pass it on as well, but loses one that comes while the container is being started.
+async fn kill(signal: &str, cid_file: &Path) -> bool {
+    let mut podman = tokio::process::Command::new(PODMAN);
+    podman.args(["kill", "--signal", signal, "--cidfile"]).arg(cid_file);
+    podman.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    podman.status().await.is_ok_and(|status| status.success())
+}
+
+/// Removes the container that was made, if one was. Not by podman's `--rm`: on a busy machine version 4.3 has removed
+/// the container before it asks for its exit code, and answers 0.
+fn remove_made(binding: &str, cid_file: &Path) -> Result<(), Error> {
+    if std::fs::metadata(cid_file).map_or(0, |file| file.len()) == 0 {
+        return Ok(());
+    }
+    let mut podman = Command::new(PODMAN);
+    podman
+        .args(["rm", "--force", "--ignore", "--volumes", "--time", "0", "--cidfile"])
+        .arg(cid_file);
+    let removed = child::ask(&mut podman).map_err(Error::start)?;
+    removed.map_err(|why| Error::Failed {
+        action: "remove",
+        binding: binding.to_owned(),
+        why,
+    })?;
+    std::fs::remove_file(cid_file).map_err(Error::Start)
 }
 
 /// Podman's own failures all have one code: find out whether it was for want of the image.
 fn refuse_unknown_image(workload: &Workload, status: ExitStatus) -> Result<ExitStatus, Error> {
-    let (None, Some(image @ ImageRef::Name(name)), PODMAN_FAILED) = (&workload.rootfs, &workload.image, status.code) else {
+    let (None, Some(image @ ImageRef::Name(name)), PODMAN_FAILED) = (&workload.rootfs, &workload.image, status.code)
+    else {
         return Ok(status);
     };
-    let there = Command::new(PODMAN).args(["image", "exists", &image_name(image)]).stdin(Stdio::null()).status();
+    let there = Command::new(PODMAN)
+        .args(["image", "exists", &image_name(image)])
+        .stdin(Stdio::null())
+        .status();
     match there.map_err(Error::start)?.code() {
         Some(1) => Err(Error::ImageNotFound { image: name.clone() }),
         _ => Ok(status),
@@ -108,7 +164,8 @@ pub fn arguments(workload: &Workload, gpu: &GpuAccess, context: &Context<'_>) ->
     let mut arguments = Arguments::new(["run"]);
     arguments.pair("--name", &workload.name);
     arguments.pair("--label", format!("{BINDING_LABEL}={}", context.binding));
-    arguments.flag(if workload.detach { "--detach" } else { "--rm" }, true);
+    arguments.pair("--cidfile", cid_file(context));
+    arguments.flag("--detach", workload.detach);
     if !gpu.devices.is_empty() {
         arguments.pair("--runtime", context.shim.ok_or(Error::NoShim)?);
     }
@@ -151,9 +208,17 @@ pub fn stop(binding: &str, seconds: u32) -> Result<(), Error> {
 pub fn logs(binding: &str, follow: bool) -> Result<(), Error> {
     let id = find_one(binding)?;
     let mut podman = Command::new(PODMAN);
-    podman.arg("logs").args(follow.then_some("--follow")).arg(&id).stdin(Stdio::null());
+    podman
+        .arg("logs")
+        .args(follow.then_some("--follow"))
+        .arg(&id)
+        .stdin(Stdio::null());
     let status = podman.status().map_err(Error::start)?;
-    let failed = || Error::Failed { action: "read the logs of", binding: binding.to_owned(), why: status.to_string() };
+    let failed = || Error::Failed {
+        action: "read the logs of",
+        binding: binding.to_owned(),
+        why: status.to_string(),
+    };
     status.success().then_some(()).ok_or_else(failed)
 }
 
@@ -182,26 +247,41 @@ fn parse_state(answer: &str) -> ContainerState {
 /// Ids of the containers of a binding: one, or none.
 fn find(binding: &str) -> Result<Vec<String>, Error> {
     let filter = format!("label={BINDING_LABEL}={binding}");
-    let answer = ask("list containers of", binding, ["ps", "--all", "--quiet", "--no-trunc", "--filter", &filter])?;
+    let answer = ask(
+        "list containers of",
+        binding,
+        ["ps", "--all", "--quiet", "--no-trunc", "--filter", &filter],
+    )?;
     Ok(answer.split_whitespace().map(str::to_owned).collect())
 }
 
 fn find_one(binding: &str) -> Result<String, Error> {
-    find(binding)?.into_iter().next().ok_or_else(|| Error::NoContainer { binding: binding.to_owned() })
+    find(binding)?.into_iter().next().ok_or_else(|| Error::NoContainer {
+        binding: binding.to_owned(),
+    })
 }
 
 /// Runs podman to its end: what it printed.
 fn ask<const N: usize>(action: &'static str, binding: &str, arguments: [&str; N]) -> Result<String, Error> {
     let answer = child::ask(Command::new(PODMAN).args(arguments)).map_err(Error::start)?;
-    answer.map_err(|why| Error::Failed { action, binding: binding.to_owned(), why })
+    answer.map_err(|why| Error::Failed {
+        action,
+        binding: binding.to_owned(),
+        why,
+    })
 }
 
 /// What podman is to run: the image, or the root file system in its place.
 fn source(workload: &Workload) -> Result<Vec<OsString>, Error> {
     match (&workload.rootfs, &workload.image) {
-        (Some(rootfs), _) => Ok(vec!["--rootfs".into(), std::path::absolute(rootfs).map_err(Error::Start)?.into()]),
+        (Some(rootfs), _) => Ok(vec![
+            "--rootfs".into(),
+            std::path::absolute(rootfs).map_err(Error::Start)?.into(),
+        ]),
         (None, Some(image)) => Ok(vec![image_name(image).into()]),
-        (None, None) => Err(Error::NoImage { name: workload.name.clone() }),
+        (None, None) => Err(Error::NoImage {
+            name: workload.name.clone(),
+        }),
     }
 }
 
@@ -264,13 +344,22 @@ mod tests {
     fn words(workload: &Workload, gpu: &GpuAccess, shim: Option<&Path>) -> Result<Vec<String>, Error> {
         let engine_args = ["--pids-limit=100".to_owned()];
         let work_dir = Path::new("/nonexistent");
-        let context = Context { binding: "b1", shim, work_dir, engine_args: &engine_args, progress: &|_| () };
+        let context = Context {
+            binding: "b1",
+            shim,
+            work_dir,
+            engine_args: &engine_args,
+            progress: &|_| (),
+        };
         let arguments = arguments(workload, gpu, &context)?;
         Ok(arguments.into_iter().map(|word| word.into_string().unwrap()).collect())
     }
 
     fn gpu() -> GpuAccess {
-        GpuAccess { devices: vec!["GPU-a".into(), "GPU-b".into()], capabilities: Capabilities::DEFAULT }
+        GpuAccess {
+            devices: vec!["GPU-a".into(), "GPU-b".into()],
+            capabilities: Capabilities::DEFAULT,
+        }
     }
 
     #[test]
@@ -295,7 +384,7 @@ mod tests {
             "run",
             "--name=job",
             "--label=nvbind.binding=b1",
-            "--rm",
+            "--cidfile=/nonexistent/podman.cid",
             "--runtime=/opt/nvbind-runtime",
             "--env=A=1 2",
             "--env=NVIDIA_VISIBLE_DEVICES=GPU-a,GPU-b",
@@ -315,16 +404,24 @@ mod tests {
             "train",
             "--x",
         ];
-        assert_eq!(words(&workload, &gpu(), Some(Path::new("/opt/nvbind-runtime"))).unwrap(), expected);
+        assert_eq!(
+            words(&workload, &gpu(), Some(Path::new("/opt/nvbind-runtime"))).unwrap(),
+            expected
+        );
     }
 
     #[test]
     fn a_root_file_system_takes_the_place_of_the_image() {
-        let workload = Workload { rootfs: Some("/srv/root".into()), detach: true, ..Workload::new("job") };
+        let workload = Workload {
+            rootfs: Some("/srv/root".into()),
+            detach: true,
+            ..Workload::new("job")
+        };
         let expected = [
             "run",
             "--name=job",
             "--label=nvbind.binding=b1",
+            "--cidfile=/nonexistent/podman.cid",
             "--detach",
             "--env=NVIDIA_VISIBLE_DEVICES=void",
             "--network=none",
@@ -337,9 +434,17 @@ mod tests {
 
     #[test]
     fn gpus_need_the_shim() {
-        let workload = Workload { image: Some(ImageRef::Name("a".into())), ..Workload::new("job") };
+        let workload = Workload {
+            image: Some(ImageRef::Name("a".into())),
+            ..Workload::new("job")
+        };
         assert_eq!(words(&workload, &gpu(), None).unwrap_err().exit_code(), 5);
-        assert_eq!(words(&Workload::new("job"), &GpuAccess::none(), None).unwrap_err().exit_code(), 2);
+        assert_eq!(
+            words(&Workload::new("job"), &GpuAccess::none(), None)
+                .unwrap_err()
+                .exit_code(),
+            2
+        );
     }
 
     #[test]

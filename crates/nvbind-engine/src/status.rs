@@ -13,7 +13,9 @@ impl ExitStatus {
 
     /// From the code that an engine reports.
     pub(crate) fn from_engine(code: i64) -> Self {
-        Self { code: u8::try_from(code).unwrap_or(1) }
+        Self {
+            code: u8::try_from(code).unwrap_or(1),
+        }
     }
 
     /// Of a program that the kernel reports on.

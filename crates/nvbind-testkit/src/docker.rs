@@ -43,9 +43,15 @@ impl Dockerd {
         write(&dir.join("daemon.json"), "{}");
         let log = File::create(dir.join("keeper.log")).unwrap_or_else(|error| panic!("{}: {error}", dir.display()));
         let mut keeper = Command::new("sh");
-        keeper.args(["-c", KEEPER]).arg(&dir).args(arguments(&dir, options)).envs(options.env.iter().cloned());
+        keeper
+            .args(["-c", KEEPER])
+            .arg(&dir)
+            .args(arguments(&dir, options))
+            .envs(options.env.iter().cloned());
         keeper.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(log);
-        let keeper = keeper.spawn().unwrap_or_else(|error| panic!("cannot start a shell for dockerd: {error}"));
+        let keeper = keeper
+            .spawn()
+            .unwrap_or_else(|error| panic!("cannot start a shell for dockerd: {error}"));
         let daemon = Self { dir, keeper };
         wait_until("the start of dockerd", || daemon.answers());
         daemon
@@ -71,7 +77,11 @@ impl Dockerd {
         let mut tar = tar_of(rootfs);
         let stream = tar.stdout.take().map_or_else(Stdio::null, Stdio::from);
         check(self.client().args(["import", "-", image]).stdin(stream));
-        assert!(tar.wait().is_ok_and(|status| status.success()), "tar of {} failed", rootfs.display());
+        assert!(
+            tar.wait().is_ok_and(|status| status.success()),
+            "tar of {} failed",
+            rootfs.display()
+        );
     }
 
     /// Docker's own client, talking to this daemon.
@@ -84,7 +94,12 @@ impl Dockerd {
     fn answers(&self) -> bool {
         let alive = !self.log().contains("failed to start daemon");
         assert!(alive, "dockerd did not start:\n{}", self.log());
-        self.socket().exists() && self.client().arg("version").output().is_ok_and(|output| output.status.success())
+        self.socket().exists()
+            && self
+                .client()
+                .arg("version")
+                .output()
+                .is_ok_and(|output| output.status.success())
     }
 }
 
@@ -103,7 +118,10 @@ fn arguments(dir: &Path, options: &DockerdOptions) -> Vec<OsString> {
     };
     let mut arguments = vec![
         option("config-file", &dir.join("daemon.json")),
-        option("host", Path::new(&format!("unix://{}", dir.join("docker.sock").display()))),
+        option(
+            "host",
+            Path::new(&format!("unix://{}", dir.join("docker.sock").display())),
+        ),
         option("data-root", &dir.join("data")),
         option("exec-root", &dir.join("exec")),
         option("pidfile", &dir.join("docker.pid")),
@@ -111,8 +129,16 @@ fn arguments(dir: &Path, options: &DockerdOptions) -> Vec<OsString> {
         "--ip6tables=false".into(),
         "--bridge=none".into(),
     ];
-    let runtimes = options.runtimes.iter().map(|(name, path)| format!("--add-runtime={name}={}", path.display()));
+    let runtimes = options
+        .runtimes
+        .iter()
+        .map(|(name, path)| format!("--add-runtime={name}={}", path.display()));
     arguments.extend(runtimes.map(OsString::from));
-    arguments.extend(options.default_runtime.iter().map(|name| format!("--default-runtime={name}").into()));
+    arguments.extend(
+        options
+            .default_runtime
+            .iter()
+            .map(|name| format!("--default-runtime={name}").into()),
+    );
     arguments
 }

@@ -13,7 +13,7 @@ mod terminal;
 pub use docker::{Dockerd, DockerdOptions};
 pub use gpu::FakeGpus;
 pub use podman::PodmanEnv;
-pub use program::{example, program};
+pub use program::{example, library, program};
 pub use rootfs::{cache_dir, debian_rootfs, small_rootfs, tar_of};
 pub use terminal::Terminal;
 
@@ -43,7 +43,9 @@ pub fn wait_until(what: &str, mut ready: impl FnMut() -> bool) {
 
 /// Runs a command to its end. Panics with what it printed when it fails.
 pub fn check(command: &mut Command) -> String {
-    let output = command.output().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
+    let output = command
+        .output()
+        .unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
     assert!(
         output.status.success(),
         "{command:?}: {}\n{}{}",

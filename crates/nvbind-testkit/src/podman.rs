@@ -36,9 +36,17 @@ impl PodmanEnv {
         make_dir(&dir.path().join("tmp"));
         let events = format!("events_logfile_path = \"{}/events.log\"\n", dir.path().display());
         let tmp = format!("tmp_dir = \"{}/tmp\"\n", dir.path().display());
-        write(&dir.path().join("containers.conf"), &format!("{CONTAINERS_CONF}{events}{tmp}"));
+        write(
+            &dir.path().join("containers.conf"),
+            &format!("{CONTAINERS_CONF}{events}{tmp}"),
+        );
         write(&dir.path().join("storage.conf"), &storage);
         Self { dir }
+    }
+
+    /// The folder that everything of this podman lies in, and that goes with it.
+    pub fn path(&self) -> &Path {
+        self.dir.path()
     }
 
     /// The variables that make podman use it.
@@ -59,9 +67,16 @@ impl PodmanEnv {
     /// Makes an image of a root file system.
     pub fn import(&self, rootfs: &Path, image: &str) {
         let mut tar = crate::tar_of(rootfs);
-        let stream = tar.stdout.take().map_or_else(std::process::Stdio::null, std::process::Stdio::from);
+        let stream = tar
+            .stdout
+            .take()
+            .map_or_else(std::process::Stdio::null, std::process::Stdio::from);
         crate::check(self.podman().args(["import", "--quiet", "-", image]).stdin(stream));
-        assert!(tar.wait().is_ok_and(|status| status.success()), "tar of {} failed", rootfs.display());
+        assert!(
+            tar.wait().is_ok_and(|status| status.success()),
+            "tar of {} failed",
+            rootfs.display()
+        );
     }
 }
 
@@ -75,6 +90,8 @@ impl Drop for PodmanEnv {
     fn drop(&mut self) {
         let _ = self.podman().args(["rm", "--all", "--force", "--time", "0"]).output();
         // The store mounts its graph folder onto itself.
-        let _ = Command::new("umount").arg(self.dir.path().join("graph/overlay")).output();
+        let _ = Command::new("umount")
+            .arg(self.dir.path().join("graph/overlay"))
+            .output();
     }
 }

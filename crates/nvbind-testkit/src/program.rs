@@ -6,22 +6,33 @@ use std::process::Command;
 
 /// A program of another crate of this workspace, built for this test run if need be: `program("nvbind-oci", "nvbind-runtime")`.
 pub fn program(package: &str, name: &str) -> PathBuf {
-    build(package, "--bin", name);
+    build(package, &["--bin", name]);
     profile_dir().join(name)
 }
 
 /// An example of a crate of this workspace, built if need be.
 pub fn example(package: &str, name: &str) -> PathBuf {
-    build(package, "--example", name);
+    build(package, &["--example", name]);
     profile_dir().join("examples").join(name)
 }
 
-fn build(package: &str, kind: &str, name: &str) {
+/// The shared library of a crate of this workspace, built if need be: `library("nvbind-sim-nvml")`.
+pub fn library(package: &str) -> PathBuf {
+    build(package, &["--lib"]);
+    profile_dir().join(format!("lib{}.so", package.replace('-', "_")))
+}
+
+fn build(package: &str, target: &[&str]) {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let mut build = Command::new(cargo);
-    build.args(["build", "--quiet", "--offline", "--package", package, kind, name]).current_dir(workspace);
-    build.arg("--target-dir").arg(profile_dir().parent().unwrap_or(Path::new("/")));
+    build
+        .args(["build", "--quiet", "--offline", "--package", package])
+        .args(target)
+        .current_dir(workspace);
+    build
+        .arg("--target-dir")
+        .arg(profile_dir().parent().unwrap_or(Path::new("/")));
     check(&mut build);
 }
 

@@ -25,10 +25,17 @@ impl Terminal {
     pub fn start(command: &Command, rows: u16, columns: u16) -> Self {
         let (master, slave) = open_pair();
         set_size(&master, rows, columns);
-        let handle = || slave.try_clone().unwrap_or_else(|error| panic!("cannot copy a terminal: {error}"));
+        let handle = || {
+            slave
+                .try_clone()
+                .unwrap_or_else(|error| panic!("cannot copy a terminal: {error}"))
+        };
         // setsid makes its standard input the controlling terminal, which otherwise takes code between fork and exec.
         let mut inside = Command::new("setsid");
-        inside.args(["--ctty", "--wait"]).arg(command.get_program()).args(command.get_args());
+        inside
+            .args(["--ctty", "--wait"])
+            .arg(command.get_program())
+            .args(command.get_args());
         for (name, value) in command.get_envs() {
             match value {
                 Some(value) => inside.env(name, value),
@@ -39,12 +46,19 @@ impl Terminal {
         let child = child.unwrap_or_else(|error| panic!("cannot start setsid: {error}"));
         let master = File::from(master);
         let output = read_all(&master);
-        Self { master, output, seen: String::new(), child }
+        Self {
+            master,
+            output,
+            seen: String::new(),
+            child,
+        }
     }
 
     /// Types.
     pub fn send(&mut self, text: &str) {
-        self.master.write_all(text.as_bytes()).unwrap_or_else(|error| panic!("cannot type into a terminal: {error}"));
+        self.master
+            .write_all(text.as_bytes())
+            .unwrap_or_else(|error| panic!("cannot type into a terminal: {error}"));
     }
 
     /// Changes the size of the window.
@@ -80,7 +94,9 @@ impl Terminal {
     /// Whether the terminal echoes and edits lines, as it does while no program has made it raw.
     pub fn is_cooked(&self) -> bool {
         let modes = rustix::termios::tcgetattr(&self.master).unwrap_or_else(|error| panic!("tcgetattr: {error}"));
-        modes.local_modes.contains(rustix::termios::LocalModes::ICANON | rustix::termios::LocalModes::ECHO)
+        modes
+            .local_modes
+            .contains(rustix::termios::LocalModes::ICANON | rustix::termios::LocalModes::ECHO)
     }
 }
 
@@ -97,12 +113,19 @@ fn open_pair() -> (OwnedFd, OwnedFd) {
 }
 
 fn set_size(terminal: impl AsFd, rows: u16, columns: u16) {
-    let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+    let size = Winsize {
+        ws_row: rows,
+        ws_col: columns,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
     rustix::termios::tcsetwinsize(terminal, size).unwrap_or_else(|error| panic!("cannot size a terminal: {error}"));
 }
 
 fn read_all(master: &File) -> Receiver<Vec<u8>> {
-    let mut reader = master.try_clone().unwrap_or_else(|error| panic!("cannot copy a terminal: {error}"));
+    let mut reader = master
+        .try_clone()
+        .unwrap_or_else(|error| panic!("cannot copy a terminal: {error}"));
     let (sender, receiver) = channel();
     std::thread::spawn(move || {
         let mut buffer = [0; 4096];

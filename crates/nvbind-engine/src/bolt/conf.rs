@@ -13,7 +13,10 @@ use toml::{Table, Value};
 const FILE_NAME: &str = "containers.conf";
 const RUNTIME_NAME: &str = "nvbind";
 /// The files that podman reads, the later ones winning (containers.conf(5)).
-const SYSTEM_FILES: [&str; 2] = ["/usr/share/containers/containers.conf", "/etc/containers/containers.conf"];
+const SYSTEM_FILES: [&str; 2] = [
+    "/usr/share/containers/containers.conf",
+    "/etc/containers/containers.conf",
+];
 /// Folder of files that podman reads after those, in the order of their names.
 const SYSTEM_DIR: &str = "/etc/containers/containers.conf.d";
 
@@ -25,7 +28,10 @@ pub(super) fn write(dir: &Path, shim: &Path, network: Network) -> Result<PathBuf
     }
     merge(&mut conf, ours(shim, network));
     let path = dir.join(FILE_NAME);
-    let failed = |error: io::Error| Error::Conf { path: path.clone(), why: error.to_string() };
+    let failed = |error: io::Error| Error::Conf {
+        path: path.clone(),
+        why: error.to_string(),
+    };
     fs::create_dir_all(dir).map_err(failed)?;
     fs::write(&path, conf.to_string()).map_err(failed)?;
     Ok(path)
@@ -40,7 +46,10 @@ fn ours(shim: &Path, network: Network) -> Table {
         ("runtimes".to_owned(), Value::Table(runtimes)),
     ]);
     let containers = Table::from_iter([("netns".to_owned(), Value::String(network.to_string()))]);
-    Table::from_iter([("engine".to_owned(), Value::Table(engine)), ("containers".to_owned(), Value::Table(containers))])
+    Table::from_iter([
+        ("engine".to_owned(), Value::Table(engine)),
+        ("containers".to_owned(), Value::Table(containers)),
+    ])
 }
 
 /// The files that podman would read here.
@@ -49,24 +58,39 @@ fn files() -> Vec<PathBuf> {
         return vec![path.into()];
     }
     let home = std::env::var_os("HOME").map(PathBuf::from);
-    let config = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from).or_else(|| home.map(|home| home.join(".config")));
+    let config = std::env::var_os("XDG_CONFIG_HOME")
+        .map(PathBuf::from)
+        .or_else(|| home.map(|home| home.join(".config")));
     let user = config.map(|config| config.join("containers").join(FILE_NAME));
     let system = SYSTEM_FILES.into_iter().map(PathBuf::from);
     let dropped_in = drop_ins(Path::new(SYSTEM_DIR));
-    system.chain(dropped_in).chain(user).filter(|path| path.exists()).collect()
+    system
+        .chain(dropped_in)
+        .chain(user)
+        .filter(|path| path.exists())
+        .collect()
 }
 
 fn drop_ins(dir: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(dir).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));
-    let mut paths: Vec<PathBuf> = entries.filter(|path| path.extension().is_some_and(|end| end == "conf")).collect();
+    let entries = fs::read_dir(dir)
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| Some(entry.ok()?.path()));
+    let mut paths: Vec<PathBuf> = entries
+        .filter(|path| path.extension().is_some_and(|end| end == "conf"))
+        .collect();
     paths.sort();
     paths
 }
 
 fn read(path: &Path) -> Result<Table, Error> {
-    let failed = |why: String| Error::Conf { path: path.to_owned(), why };
+    let failed = |why: String| Error::Conf {
+        path: path.to_owned(),
+        why,
+    };
     let text = fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
-    text.parse().map_err(|error: toml::de::Error| failed(error.message().to_owned()))
+    text.parse()
+        .map_err(|error: toml::de::Error| failed(error.message().to_owned()))
 }
 
 /// Lays one configuration over another: tables key by key, everything else whole.

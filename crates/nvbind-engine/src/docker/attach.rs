@@ -45,7 +45,10 @@ impl Attached {
 fn read_response(reader: &mut impl BufRead) -> io::Result<()> {
     let mut status = String::new();
     reader.read_line(&mut status)?;
-    if !["HTTP/1.1 101", "HTTP/1.1 200"].iter().any(|good| status.starts_with(good)) {
+    if !["HTTP/1.1 101", "HTTP/1.1 200"]
+        .iter()
+        .any(|good| status.starts_with(good))
+    {
         return Err(io::Error::other(format!("unexpected answer '{}'", status.trim())));
     }
     let mut line = String::new();
@@ -59,13 +62,22 @@ fn read_response(reader: &mut impl BufRead) -> io::Result<()> {
 }
 
 /// Copies what a container says until it ends. With a terminal it is one stream of bytes, without one frames.
-pub(super) fn copy_output(reader: &mut impl BufRead, tty: bool, stdout: &mut impl Write, stderr: &mut impl Write) -> io::Result<()> {
+pub(super) fn copy_output(
+    reader: &mut impl BufRead,
+    tty: bool,
+    stdout: &mut impl Write,
+    stderr: &mut impl Write,
+) -> io::Result<()> {
     if tty {
         return copy(reader, stdout);
     }
     while let Some((stream, length)) = read_frame(reader)? {
         let mut frame = reader.by_ref().take(length);
-        if stream == STDERR { copy(&mut frame, stderr)? } else { copy(&mut frame, stdout)? }
+        if stream == STDERR {
+            copy(&mut frame, stderr)?;
+        } else {
+            copy(&mut frame, stdout)?;
+        }
         if frame.limit() > 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
@@ -125,7 +137,13 @@ mod tests {
 
     #[test]
     fn frames_go_to_their_streams() {
-        let bytes = [&[1, 0, 0, 0, 0, 0, 0, 5][..], b"hello", &[2, 0, 0, 0, 0, 0, 0, 3], b"bad", &[1, 0, 0, 0, 0, 0, 0, 0]];
+        let bytes = [
+            &[1, 0, 0, 0, 0, 0, 0, 5][..],
+            b"hello",
+            &[2, 0, 0, 0, 0, 0, 0, 3],
+            b"bad",
+            &[1, 0, 0, 0, 0, 0, 0, 0],
+        ];
         let (result, stdout, stderr) = output(&bytes.concat(), false);
         assert!(result.is_ok());
         assert_eq!((stdout.as_slice(), stderr.as_slice()), (&b"hello"[..], &b"bad"[..]));

@@ -37,8 +37,11 @@ fn socket(host: Option<&str>) -> Result<PathBuf, Error> {
     match host.filter(|host| !host.is_empty()) {
         None => Ok(DEFAULT_SOCKET.into()),
         Some(host) => {
-            let path = host.strip_prefix("unix://").filter(|path| Path::new(path).is_absolute());
-            path.map(PathBuf::from).ok_or_else(|| Error::Host { host: host.to_owned() })
+            let path = host
+                .strip_prefix("unix://")
+                .filter(|path| Path::new(path).is_absolute());
+            path.map(PathBuf::from)
+                .ok_or_else(|| Error::Host { host: host.to_owned() })
         }
     }
 }
@@ -51,7 +54,10 @@ mod tests {
     fn docker_host_is_a_unix_socket() {
         assert_eq!(socket(None).unwrap(), Path::new("/var/run/docker.sock"));
         assert_eq!(socket(Some("")).unwrap(), Path::new("/var/run/docker.sock"));
-        assert_eq!(socket(Some("unix:///run/user/1000/docker.sock")).unwrap(), Path::new("/run/user/1000/docker.sock"));
+        assert_eq!(
+            socket(Some("unix:///run/user/1000/docker.sock")).unwrap(),
+            Path::new("/run/user/1000/docker.sock")
+        );
         for bad in ["tcp://10.0.0.1:2375", "ssh://host", "unix://relative"] {
             assert_eq!(socket(Some(bad)).unwrap_err().exit_code(), 2, "{bad}");
         }

@@ -3,9 +3,9 @@
 use super::attach::{Attached, copy_input, copy_output};
 use super::connect::Daemon;
 use super::error::{is_status, text};
-use crate::signals::Signals;
 use super::terminal::{self, RawTerminal};
 use super::{Error, create, image, inject, label};
+use crate::signals::Signals;
 use crate::{ContainerState, Context, ExitStatus, GpuAccess};
 use bollard::Docker;
 use bollard::container::LogOutput;
@@ -13,8 +13,8 @@ use bollard::errors::Error as ApiError;
 use bollard::models::ContainerStateStatusEnum as Status;
 use bollard::query_parameters::{
     CreateContainerOptionsBuilder, KillContainerOptionsBuilder, ListContainersOptionsBuilder, LogsOptionsBuilder,
-    RemoveContainerOptionsBuilder, ResizeContainerTTYOptionsBuilder, StartContainerOptions, StopContainerOptionsBuilder,
-    WaitContainerOptionsBuilder,
+    RemoveContainerOptionsBuilder, ResizeContainerTTYOptionsBuilder, StartContainerOptions,
+    StopContainerOptionsBuilder, WaitContainerOptionsBuilder,
 };
 use futures_util::{Stream, StreamExt, TryStreamExt};
 use nvbind_workload::Workload;
@@ -46,7 +46,9 @@ pub(super) async fn run(
         (signal, _) = signals.next() => return Ok(ExitStatus::of_signal(signal)),
     };
     let ended = match workload.detach {
-        true => start(&daemon.api, &id, &workload.name).await.map(|()| ExitStatus::from_engine(0)),
+        true => start(&daemon.api, &id, &workload.name)
+            .await
+            .map(|()| ExitStatus::from_engine(0)),
         false => attended(daemon, &id, workload, &mut signals).await,
     };
     if workload.detach && ended.is_ok() {
@@ -72,26 +74,40 @@ async fn prepare(
     let body = create::body(workload, image, gpu, &injection, context.binding, console)?;
     let options = CreateContainerOptionsBuilder::default().name(&workload.name).build();
     let made = daemon.api.create_container(Some(options), body).await;
-    made.map(|made| made.id).map_err(Error::api("create container", &workload.name))
+    made.map(|made| made.id)
+        .map_err(Error::api("create container", &workload.name))
 }
 
 async fn start(api: &Docker, id: &str, name: &str) -> Result<(), Error> {
     let started = api.start_container(id, None::<StartContainerOptions>).await;
-    started.map_err(|error| Error::Start { name: name.to_owned(), why: text(&error) })
+    started.map_err(|error| Error::Start {
+        name: name.to_owned(),
+        why: text(&error),
+    })
 }
 
 /// Starts a container and stays with it until it ends.
 async fn attended(daemon: &Daemon, id: &str, workload: &Workload, signals: &mut Signals) -> Result<ExitStatus, Error> {
     let name = &workload.name;
-    let stream_error = |source| Error::Stream { name: name.clone(), source };
+    let stream_error = |source| Error::Stream {
+        name: name.clone(),
+        source,
+    };
     let attached = Attached::open(&daemon.socket, id, workload.stdin).map_err(stream_error)?;
     start(&daemon.api, id, name).await?;
     let ended = pin!(exit_code(&daemon.api, id, name));
-    let raw = if workload.tty && workload.stdin { RawTerminal::enter() } else { None };
+    let raw = if workload.tty && workload.stdin {
+        RawTerminal::enter()
+    } else {
+        None
+    };
     let streams = Streams::start(attached, workload.stdin, workload.tty);
     let status = accompany(&daemon.api, id, workload.tty, ended, signals, streams.output_lost).await?;
     // The output ends when the container has; the input may wait for a person for ever.
-    let copied = streams.output.join().unwrap_or_else(|_| Err(io::Error::other("the copier of the output failed")));
+    let copied = streams
+        .output
+        .join()
+        .unwrap_or_else(|_| Err(io::Error::other("the copier of the output failed")));
     drop(raw);
     match copied {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(stream_error(error)),
@@ -108,7 +124,10 @@ async fn exit_code(api: &Docker, id: &str, name: &str) -> Result<ExitStatus, Err
         // What the API client calls an error is any code but 0.
         Some(Err(ApiError::DockerContainerWaitError { code, .. })) => Ok(ExitStatus::from_engine(code)),
         Some(Err(error)) => Err(Error::api("wait for container", name)(error)),
-        None => Err(Error::Stream { name: name.to_owned(), source: io::ErrorKind::UnexpectedEof.into() }),
+        None => Err(Error::Stream {
+            name: name.to_owned(),
+            source: io::ErrorKind::UnexpectedEof.into(),
+        }),
     }
 }
 
@@ -150,7 +169,10 @@ async fn kill(api: &Docker, id: &str, signal: &str) {
 
 async fn resize(api: &Docker, id: &str) {
     if let Some((rows, columns)) = terminal::size() {
-        let options = ResizeContainerTTYOptionsBuilder::default().h(rows.into()).w(columns.into()).build();
+        let options = ResizeContainerTTYOptionsBuilder::default()
+            .h(rows.into())
+            .w(columns.into())
+            .build();
         let _ = api.resize_container_tty(id, options).await;
     }
 }
@@ -185,8 +207,14 @@ impl Streams {
 /// Ids of the containers of a binding: one, or none.
 pub(super) async fn find(api: &Docker, binding: &str) -> Result<Vec<String>, Error> {
     let filters = HashMap::from([("label", vec![label(binding)])]);
-    let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
-    let found = api.list_containers(Some(options)).await.map_err(Error::api("list containers of", binding))?;
+    let options = ListContainersOptionsBuilder::default()
+        .all(true)
+        .filters(&filters)
+        .build();
+    let found = api
+        .list_containers(Some(options))
+        .await
+        .map_err(Error::api("list containers of", binding))?;
     Ok(found.into_iter().filter_map(|container| container.id).collect())
 }
 
@@ -212,12 +240,18 @@ async fn remove_one(api: &Docker, id: &str) -> Result<(), Error> {
 pub(super) async fn stop(api: &Docker, id: &str, seconds: u32) -> Result<(), Error> {
     let seconds = i32::try_from(seconds).unwrap_or(i32::MAX);
     let options = StopContainerOptionsBuilder::default().t(seconds).build();
-    api.stop_container(id, Some(options)).await.map_err(Error::api("stop container", id))
+    api.stop_container(id, Some(options))
+        .await
+        .map_err(Error::api("stop container", id))
 }
 
 /// Writes a container's output; see [`super::logs`].
 pub(super) async fn logs(api: &Docker, id: &str, follow: bool) -> Result<(), Error> {
-    let options = LogsOptionsBuilder::default().follow(follow).stdout(true).stderr(true).build();
+    let options = LogsOptionsBuilder::default()
+        .follow(follow)
+        .stdout(true)
+        .stderr(true)
+        .build();
     let pieces = api.logs(id, Some(options)).map_err(Error::api("read the logs of", id));
     write_logs(pieces, id).await
 }
@@ -230,7 +264,12 @@ async fn write_logs(pieces: impl Stream<Item = Result<LogOutput, Error>>, id: &s
             LogOutput::StdOut { message } | LogOutput::Console { message } => io::stdout().write_all(&message),
             LogOutput::StdIn { .. } => Ok(()),
         };
-        written.and_then(|()| io::stdout().flush()).map_err(|source| Error::Stream { name: id.to_owned(), source })?;
+        written
+            .and_then(|()| io::stdout().flush())
+            .map_err(|source| Error::Stream {
+                name: id.to_owned(),
+                source,
+            })?;
     }
     Ok(())
 }

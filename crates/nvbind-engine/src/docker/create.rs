@@ -61,7 +61,9 @@ fn host_config(workload: &Workload, injection: &Injection, console: Option<(u16,
     };
     Ok(HostConfig {
         network_mode: Some(workload.network.to_string()),
-        memory: workload.memory_bytes.map(|bytes| i64::try_from(bytes).unwrap_or(i64::MAX)),
+        memory: workload
+            .memory_bytes
+            .map(|bytes| i64::try_from(bytes).unwrap_or(i64::MAX)),
         nano_cpus: workload.cpus.map(|cpus| (cpus * NANO_CPUS) as i64),
         readonly_rootfs: Some(workload.read_only),
         console_size: console.map(|(rows, columns)| vec![rows.into(), columns.into()]),
@@ -81,7 +83,11 @@ fn variables(gpu: &GpuAccess, injection: &Injection) -> Vec<(String, String)> {
 }
 
 fn cdi_request(names: &[String]) -> DeviceRequest {
-    DeviceRequest { driver: Some("cdi".into()), device_ids: Some(names.to_vec()), ..DeviceRequest::default() }
+    DeviceRequest {
+        driver: Some("cdi".into()),
+        device_ids: Some(names.to_vec()),
+        ..DeviceRequest::default()
+    }
 }
 
 /// A bind mount of a path that must exist: docker's `-v` would make a folder in its place.
@@ -108,7 +114,10 @@ mod tests {
     use serde_json::{Value, json};
 
     fn gpu() -> GpuAccess {
-        GpuAccess { devices: vec!["GPU-a".into(), "GPU-b".into()], capabilities: Capabilities::DEFAULT }
+        GpuAccess {
+            devices: vec!["GPU-a".into(), "GPU-b".into()],
+            capabilities: Capabilities::DEFAULT,
+        }
     }
 
     fn made(workload: &Workload, injection: &Injection) -> Value {
@@ -117,7 +126,10 @@ mod tests {
     }
 
     fn workload() -> Workload {
-        Workload { image: Some(ImageRef::Name("debian:12".into())), ..Workload::new("job") }
+        Workload {
+            image: Some(ImageRef::Name("debian:12".into())),
+            ..Workload::new("job")
+        }
     }
 
     #[test]
@@ -171,8 +183,14 @@ mod tests {
 
     #[test]
     fn a_root_file_system_or_a_layout_is_not_for_docker() {
-        let rootfs = Workload { rootfs: Some("/srv/root".into()), ..workload() };
-        let layout = Workload { image: Some("oci:/srv/image".parse().unwrap()), ..Workload::new("job") };
+        let rootfs = Workload {
+            rootfs: Some("/srv/root".into()),
+            ..workload()
+        };
+        let layout = Workload {
+            image: Some("oci:/srv/image".parse().unwrap()),
+            ..Workload::new("job")
+        };
         for refused in [&rootfs, &layout, &Workload::new("job")] {
             assert_eq!(image(refused).unwrap_err().exit_code(), 2);
         }

@@ -6,13 +6,17 @@ use bollard::errors::Error as ApiError;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// `DOCKER_HOST` names something other than a Unix socket.
-    #[error("DOCKER_HOST={host} is not a unix:// socket: GPUs can only be given to containers on this machine; unset DOCKER_HOST")]
+    #[error(
+        "DOCKER_HOST={host} is not a unix:// socket: GPUs can only be given to containers on this machine; unset DOCKER_HOST"
+    )]
     Host {
         /// Value of the variable.
         host: String,
     },
     /// No daemon answers.
-    #[error("docker does not answer on {socket}: {source}; start it with 'systemctl start docker' or use --runtime native")]
+    #[error(
+        "docker does not answer on {socket}: {source}; start it with 'systemctl start docker' or use --runtime native"
+    )]
     NotReachable {
         /// Path of the socket.
         socket: String,
@@ -33,7 +37,9 @@ pub enum Error {
         what: String,
     },
     /// The image is not there and cannot be pulled.
-    #[error("image '{image}' not found by docker: {why}; check the name, or bring it with 'docker pull' or 'docker load'")]
+    #[error(
+        "image '{image}' not found by docker: {why}; check the name, or bring it with 'docker pull' or 'docker load'"
+    )]
     ImageNotFound {
         /// Name of the image.
         image: String,
@@ -113,7 +119,11 @@ impl Error {
 
     /// For `map_err`: an answer of the daemon to `action` on `name`.
     pub(super) fn api<'a>(action: &'static str, name: &'a str) -> impl Fn(ApiError) -> Self + 'a {
-        move |source| Self::Api { action, name: name.to_owned(), source: Box::new(source) }
+        move |source| Self::Api {
+            action,
+            name: name.to_owned(),
+            source: Box::new(source),
+        }
     }
 }
 

@@ -27,12 +27,18 @@ async fn pull(api: &Docker, image: &str, progress: &dyn Fn(&str)) -> Result<(), 
         report(&step, progress);
         std::future::ready(Ok(()))
     });
-    pulled.await.map_err(|error| Error::ImageNotFound { image: image.to_owned(), why: text(&error) })
+    pulled.await.map_err(|error| Error::ImageNotFound {
+        image: image.to_owned(),
+        why: text(&error),
+    })
 }
 
 /// Passes on what the daemon says of a layer or of the whole; not the bytes, which come many times a second.
 fn report(step: &CreateImageInfo, progress: &dyn Fn(&str)) {
-    let counts_bytes = step.progress_detail.as_ref().is_some_and(|detail| detail.total.is_some());
+    let counts_bytes = step
+        .progress_detail
+        .as_ref()
+        .is_some_and(|detail| detail.total.is_some());
     if let Some(status) = step.status.as_deref().filter(|_| !counts_bytes) {
         match step.id.as_deref() {
             Some(id) => progress(&format!("{id}: {status}")),

@@ -44,7 +44,10 @@ pub(super) fn choose(
     match (dirs.first(), missing, runtime(info)) {
         (Some(_), None, _) => Ok(Injection::Cdi(names)),
         (_, _, Some(runtime)) => Ok(Injection::Runtime(runtime)),
-        (Some(dir), Some(device), None) => Err(Error::NoCdiDevice { device, dir: dir.clone() }),
+        (Some(dir), Some(device), None) => Err(Error::NoCdiDevice {
+            device,
+            dir: dir.clone(),
+        }),
         (None, _, None) => Err(no_gpus(info, shim)),
     }
 }
@@ -67,15 +70,26 @@ fn runtime(info: &SystemInfo) -> Option<String> {
     if runtimes.contains_key(RUNTIME_NAME) {
         return Some(RUNTIME_NAME.to_owned());
     }
-    let is_shim = |path: &Option<String>| path.as_deref().and_then(|path| Path::new(path).file_name()).is_some_and(|name| name == SHIM_NAME);
-    let mut others: Vec<&String> = runtimes.iter().filter(|(_, runtime)| is_shim(&runtime.path)).map(|(name, _)| name).collect();
+    let is_shim = |path: &Option<String>| {
+        path.as_deref()
+            .and_then(|path| Path::new(path).file_name())
+            .is_some_and(|name| name == SHIM_NAME)
+    };
+    let mut others: Vec<&String> = runtimes
+        .iter()
+        .filter(|(_, runtime)| is_shim(&runtime.path))
+        .map(|(name, _)| name)
+        .collect();
     others.sort();
     others.first().map(|name| (*name).clone())
 }
 
 fn no_gpus(info: &SystemInfo, shim: Option<&Path>) -> Error {
     let shim = shim.unwrap_or(Path::new(SHIM_PATH)).display().to_string();
-    Error::NoGpus { version: info.server_version.clone().unwrap_or_default(), shim }
+    Error::NoGpus {
+        version: info.server_version.clone().unwrap_or_default(),
+        shim,
+    }
 }
 
 #[cfg(test)]
@@ -85,7 +99,10 @@ mod tests {
     use serde_json::json;
 
     fn gpu() -> GpuAccess {
-        GpuAccess { devices: vec!["GPU-a".into(), "GPU-b".into()], capabilities: Capabilities::DEFAULT }
+        GpuAccess {
+            devices: vec!["GPU-a".into(), "GPU-b".into()],
+            capabilities: Capabilities::DEFAULT,
+        }
     }
 
     fn info(value: serde_json::Value) -> SystemInfo {
@@ -94,7 +111,8 @@ mod tests {
 
     fn choice(value: serde_json::Value, in_specs: &[&str]) -> Result<Injection, String> {
         let has_device = |_: &[String], name: &str| in_specs.contains(&name);
-        choose(&info(value), &gpu(), Some(Path::new("/opt/nvbind-runtime")), has_device).map_err(|error| error.to_string())
+        choose(&info(value), &gpu(), Some(Path::new("/opt/nvbind-runtime")), has_device)
+            .map_err(|error| error.to_string())
     }
 
     fn cdi() -> Injection {
@@ -105,18 +123,30 @@ mod tests {
 
     #[test]
     fn no_gpu_needs_nothing_of_the_daemon() {
-        assert_eq!(choose(&info(json!({})), &GpuAccess::none(), None, |_, _| false).unwrap(), Injection::None);
+        assert_eq!(
+            choose(&info(json!({})), &GpuAccess::none(), None, |_, _| false).unwrap(),
+            Injection::None
+        );
     }
 
     #[test]
     fn a_daemon_that_lists_the_devices_gets_their_names() {
         let devices = BOTH.map(|id| json!({ "Source": "cdi", "ID": id }));
-        assert_eq!(choice(json!({ "CDISpecDirs": ["/etc/cdi"], "DiscoveredDevices": devices }), &[]), Ok(cdi()));
+        assert_eq!(
+            choice(
+                json!({ "CDISpecDirs": ["/etc/cdi"], "DiscoveredDevices": devices }),
+                &[]
+            ),
+            Ok(cdi())
+        );
     }
 
     #[test]
     fn a_daemon_that_only_names_its_folders_is_believed_when_they_have_the_devices() {
-        assert_eq!(choice(json!({ "CDISpecDirs": ["/etc/cdi", "/var/run/cdi"] }), &BOTH), Ok(cdi()));
+        assert_eq!(
+            choice(json!({ "CDISpecDirs": ["/etc/cdi", "/var/run/cdi"] }), &BOTH),
+            Ok(cdi())
+        );
     }
 
     #[test]
@@ -128,7 +158,8 @@ mod tests {
 
     #[test]
     fn a_runtime_of_another_name_will_do() {
-        let value = json!({ "Runtimes": { "runc": { "path": "runc" }, "nvidia": { "path": "/usr/bin/nvbind-runtime" } } });
+        let value =
+            json!({ "Runtimes": { "runc": { "path": "runc" }, "nvidia": { "path": "/usr/bin/nvbind-runtime" } } });
         assert_eq!(choice(value, &[]), Ok(Injection::Runtime("nvidia".into())));
     }
 

@@ -42,7 +42,12 @@ impl From<Output> for Ended {
 
 /// Runs a program with `input` to its end.
 pub(crate) fn finish(command: &mut Command, input: &[u8]) -> Ended {
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     let mut stdin = child.stdin.take().unwrap();
     let input = input.to_vec();
     // A container that does not read its input leaves a closed pipe.
@@ -59,7 +64,11 @@ pub(crate) fn start_until(command: &mut Command, ready: &str) -> (Child, BufRead
     let mut line = String::new();
     while line.trim() != ready {
         line.clear();
-        assert_ne!(stdout.read_line(&mut line).unwrap(), 0, "it ended without saying {ready:?}");
+        assert_ne!(
+            stdout.read_line(&mut line).unwrap(),
+            0,
+            "it ended without saying {ready:?}"
+        );
     }
     (child, stdout)
 }

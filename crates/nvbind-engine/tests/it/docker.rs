@@ -43,14 +43,19 @@ fn shell(name: &str, script: &str) -> Command {
 /// Names of the containers of a binding.
 fn containers(binding: &str) -> String {
     let mut docker = DOCKERD.0.client();
-    docker.args(["ps", "-a", "--format", "{{.Names}}", "--filter"]).arg(format!("label=nvbind.binding={binding}"));
+    docker
+        .args(["ps", "-a", "--format", "{{.Names}}", "--filter"])
+        .arg(format!("label=nvbind.binding={binding}"));
     nvbind_testkit::check(&mut docker).trim().to_owned()
 }
 
 #[test]
 fn exit_code_and_streams_are_the_commands_own() {
     let ended = finish(&mut shell("d-exit", "echo out; echo err >&2; exit 7"), b"");
-    assert_eq!((ended.code, ended.stdout.as_str(), ended.stderr.as_str()), (Some(7), "out\n", "err\n"));
+    assert_eq!(
+        (ended.code, ended.stdout.as_str(), ended.stderr.as_str()),
+        (Some(7), "out\n", "err\n")
+    );
     assert_eq!(containers("d-exit"), "", "the container is removed");
 }
 
@@ -58,7 +63,12 @@ fn exit_code_and_streams_are_the_commands_own() {
 fn input_reaches_the_command_to_its_end() {
     let input = "0123456789abcdef".repeat(64 * 1024);
     let ended = finish(run("d-stdin").args(["-i", IMAGE, "wc", "-c"]), input.as_bytes());
-    assert_eq!((ended.code, ended.stdout.trim()), (Some(0), input.len().to_string().as_str()), "{}", ended.stderr);
+    assert_eq!(
+        (ended.code, ended.stdout.trim()),
+        (Some(0), input.len().to_string().as_str()),
+        "{}",
+        ended.stderr
+    );
 }
 
 #[test]
@@ -85,7 +95,10 @@ fn signals_reach_the_command() {
 
 #[test]
 fn a_command_whose_reader_is_gone_ends() {
-    let mut child = shell("d-pipe", "while echo y; do :; done").stdout(Stdio::piped()).spawn().unwrap();
+    let mut child = shell("d-pipe", "while echo y; do :; done")
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
     child.stdout.take().unwrap().read_exact(&mut [0; 100]).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(137));
     assert_eq!(containers("d-pipe"), "");
@@ -112,7 +125,14 @@ fn a_terminal_has_the_windows_size_and_comes_back_as_it_was() {
 #[test]
 fn ctrl_c_in_a_terminal_is_the_containers() {
     let mut command = run("d-ctrl-c");
-    command.args(["-i", "-t", IMAGE, "sh", "-c", "trap 'exit 9' INT; echo ready; while :; do sleep 0.1; done"]);
+    command.args([
+        "-i",
+        "-t",
+        IMAGE,
+        "sh",
+        "-c",
+        "trap 'exit 9' INT; echo ready; while :; do sleep 0.1; done",
+    ]);
     let mut terminal = Terminal::start(&command, 24, 80);
     terminal.expect("ready\r\n");
     terminal.send("\x03");
@@ -124,34 +144,75 @@ fn what_the_workload_says_is_what_the_container_has() {
     let dir = temp_dir("volume");
     std::fs::write(dir.path().join("file"), "content").unwrap();
     let mut command = run("d-workload");
-    command.args(["-v", &format!("{}:/mnt:ro", dir.path().display()), "-e", "A=one two", "--user", "1234:99"]);
+    command.args([
+        "-v",
+        &format!("{}:/mnt:ro", dir.path().display()),
+        "-e",
+        "A=one two",
+        "--user",
+        "1234:99",
+    ]);
     command.args(["--memory", "67108864", IMAGE, "sh", "-c"]);
     command.arg("cat /mnt/file; echo; (echo x >/mnt/file) 2>/dev/null || echo read-only; echo $A; id -u; id -g; ls /sys/class/net");
     let ended = finish(&mut command, b"");
-    assert_eq!(ended.stdout, "content\nread-only\none two\n1234\n99\nlo\n", "{}", ended.stderr);
+    assert_eq!(
+        ended.stdout, "content\nread-only\none two\n1234\n99\nlo\n",
+        "{}",
+        ended.stderr
+    );
 }
 
 #[test]
 fn failures_have_one_line_and_their_code() {
     let cases: [(&[&str], i32, &str); 4] = [
-        (&["nvbind-test:absent", "true"], 4, "image 'nvbind-test:absent' not found by docker: "),
-        (&[IMAGE, "no-such-command"], 127, "docker could not start container 'd-fail': "),
-        (&[IMAGE, "/etc/passwd"], 126, "docker could not start container 'd-fail': "),
-        (&["-v", "/nonexistent-source:/mnt", IMAGE, "true"], 1, "docker could not create container 'd-fail': "),
+        (
+            &["nvbind-test:absent", "true"],
+            4,
+            "image 'nvbind-test:absent' not found by docker: ",
+        ),
+        (
+            &[IMAGE, "no-such-command"],
+            127,
+            "docker could not start container 'd-fail': ",
+        ),
+        (
+            &[IMAGE, "/etc/passwd"],
+            126,
+            "docker could not start container 'd-fail': ",
+        ),
+        (
+            &["-v", "/nonexistent-source:/mnt", IMAGE, "true"],
+            1,
+            "docker could not create container 'd-fail': ",
+        ),
     ];
     for (arguments, code, text) in cases {
         let Ended { code: got, stderr, .. } = finish(run("d-fail").args(arguments), b"");
         let last = stderr.lines().last().unwrap_or_default();
-        assert!(got == Some(code) && last.starts_with(&format!("engine-run: {text}")), "{got:?} {stderr}");
+        assert!(
+            got == Some(code) && last.starts_with(&format!("engine-run: {text}")),
+            "{got:?} {stderr}"
+        );
         assert_eq!(containers("d-fail"), "", "nothing is left");
     }
 }
 
 #[test]
 fn no_daemon_and_no_permission_are_told_apart() {
-    let ended = finish(run("d-none").env("DOCKER_HOST", "unix:///nonexistent/docker.sock").args([IMAGE, "true"]), b"");
+    let ended = finish(
+        run("d-none")
+            .env("DOCKER_HOST", "unix:///nonexistent/docker.sock")
+            .args([IMAGE, "true"]),
+        b"",
+    );
     assert_eq!(ended.code, Some(5), "{}", ended.stderr);
-    assert!(ended.stderr.contains("docker does not answer on /nonexistent/docker.sock: "), "{}", ended.stderr);
+    assert!(
+        ended
+            .stderr
+            .contains("docker does not answer on /nonexistent/docker.sock: "),
+        "{}",
+        ended.stderr
+    );
 
     // A copy that another user may run.
     let dir = temp_dir("nobody");
@@ -159,14 +220,27 @@ fn no_daemon_and_no_permission_are_told_apart() {
     let copy = dir.path().join("engine-run");
     std::fs::copy(run("x").get_program(), &copy).unwrap();
     let mut command = Command::new(copy);
-    command.args(["docker", "run", IMAGE, "true"]).env("DOCKER_HOST", DOCKERD.0.host()).uid(65534).gid(65534);
+    command
+        .args(["docker", "run", IMAGE, "true"])
+        .env("DOCKER_HOST", DOCKERD.0.host())
+        .uid(65534)
+        .gid(65534);
     let ended = finish(&mut command, b"");
     assert_eq!(ended.code, Some(3), "{}", ended.stderr);
 }
 
 #[test]
 fn a_container_in_the_background_is_managed_by_its_binding() {
-    let ended = finish(run("d-detach").args(["-d", IMAGE, "sh", "-c", "echo hello; trap 'exit 3' TERM; while :; do sleep 0.1; done"]), b"");
+    let ended = finish(
+        run("d-detach").args([
+            "-d",
+            IMAGE,
+            "sh",
+            "-c",
+            "echo hello; trap 'exit 3' TERM; while :; do sleep 0.1; done",
+        ]),
+        b"",
+    );
     assert_eq!((ended.code, ended.stdout.as_str()), (Some(0), ""), "{}", ended.stderr);
     let said = |action: &str| finish(manage().args([action, "d-detach"]), b"").stdout;
     assert_eq!(said("state"), "Some(Running)\n");
@@ -174,7 +248,11 @@ fn a_container_in_the_background_is_managed_by_its_binding() {
     assert_eq!(finish(manage().args(["stop", "d-detach"]), b"").code, Some(0));
     assert_eq!(said("state"), "Some(Exited(3))\n");
     for _ in 0..2 {
-        assert_eq!(finish(manage().args(["cleanup", "d-detach"]), b"").code, Some(0), "as often as you like");
+        assert_eq!(
+            finish(manage().args(["cleanup", "d-detach"]), b"").code,
+            Some(0),
+            "as often as you like"
+        );
     }
     assert_eq!(said("state"), "None\n");
     assert_eq!(finish(manage().args(["stop", "d-detach"]), b"").code, Some(4));
@@ -190,7 +268,9 @@ fn what_a_killed_nvbind_leaves_is_found_by_its_binding() {
     assert_eq!(containers("d-killed"), "");
     // Without a daemon nobody knows: the binding must be kept.
     let mut blind = manage();
-    blind.env("DOCKER_HOST", "unix:///nonexistent/docker.sock").args(["cleanup", "d-killed"]);
+    blind
+        .env("DOCKER_HOST", "unix:///nonexistent/docker.sock")
+        .args(["cleanup", "d-killed"]);
     assert_eq!(finish(&mut blind, b"").code, Some(5));
 }
 
@@ -198,20 +278,46 @@ fn what_a_killed_nvbind_leaves_is_found_by_its_binding() {
 fn a_container_gets_its_gpus_and_no_others() {
     let gpus = &DOCKERD.1;
     let mut command = run("d-gpu");
-    command.args(["-e", "NVIDIA_VISIBLE_DEVICES=all", "--gpu", &gpus.uuid(1), "--gpu", &gpus.uuid(3), IMAGE, "sh", "-c"]);
+    command.args([
+        "-e",
+        "NVIDIA_VISIBLE_DEVICES=all",
+        "--gpu",
+        &gpus.uuid(1),
+        "--gpu",
+        &gpus.uuid(3),
+        IMAGE,
+        "sh",
+        "-c",
+    ]);
     command.arg("ls /dev/nvidia*; cat /dev/nvidia1; mknod /tmp/n0 c 195 0 && cat /tmp/n0");
     let ended = finish(&mut command, b"");
     assert_eq!(ended.stdout, "/dev/nvidia1\n/dev/nvidia3\n", "{}", ended.stderr);
     // A node that was given leads to a driver that is not there; one that was not given is denied.
-    assert!(ended.stderr.contains("/dev/nvidia1: No such device or address"), "{}", ended.stderr);
-    assert!(ended.stderr.contains("/tmp/n0: Operation not permitted"), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("/dev/nvidia1: No such device or address"),
+        "{}",
+        ended.stderr
+    );
+    assert!(
+        ended.stderr.contains("/tmp/n0: Operation not permitted"),
+        "{}",
+        ended.stderr
+    );
 }
 
 #[test]
 fn a_daemon_without_the_runtime_is_told_what_to_configure() {
     let daemon = Dockerd::start(&DockerdOptions::default());
     let mut command = engine_run("docker");
-    command.env("DOCKER_HOST", daemon.host()).args(["run", "--gpu", "GPU-a", "--shim", "/opt/nvbind-runtime", IMAGE, "true"]);
+    command.env("DOCKER_HOST", daemon.host()).args([
+        "run",
+        "--gpu",
+        "GPU-a",
+        "--shim",
+        "/opt/nvbind-runtime",
+        IMAGE,
+        "true",
+    ]);
     let ended = finish(&mut command, b"");
     assert_eq!(ended.code, Some(5));
     let lines = "put \"runtimes\": {\"nvbind\": {\"path\": \"/opt/nvbind-runtime\"}} into /etc/docker/daemon.json";

@@ -21,25 +21,39 @@ fn manage(store: &PodmanEnv) -> Command {
 /// `engine-run podman run` for a container and binding of that name.
 fn run(store: &PodmanEnv, name: &str) -> Command {
     let mut command = manage(store);
-    command.args(["run", "--name", name, "--binding", name]);
+    command.args(["run", "--name", name, "--binding", name, "--work-dir"]);
+    command.arg(store.path().join(name));
     command
 }
 
 /// Names of all containers.
 fn containers(store: &PodmanEnv) -> String {
-    nvbind_testkit::check(store.podman().args(["ps", "--all", "--format", "{{.Names}}"])).trim().to_owned()
+    nvbind_testkit::check(store.podman().args(["ps", "--all", "--format", "{{.Names}}"]))
+        .trim()
+        .to_owned()
 }
 
 #[test]
 fn exit_code_streams_and_input_are_the_commands_own() {
     let store = store();
-    let ended = finish(run(&store, "p-exit").args([IMAGE, "sh", "-c", "echo out; echo err >&2; exit 7"]), b"");
-    assert_eq!((ended.code, ended.stdout.as_str(), ended.stderr.as_str()), (Some(7), "out\n", "err\n"));
+    let ended = finish(
+        run(&store, "p-exit").args([IMAGE, "sh", "-c", "echo out; echo err >&2; exit 7"]),
+        b"",
+    );
+    assert_eq!(
+        (ended.code, ended.stdout.as_str(), ended.stderr.as_str()),
+        (Some(7), "out\n", "err\n")
+    );
     assert_eq!(containers(&store), "", "the container is removed");
 
     let input = "0123456789abcdef".repeat(64 * 1024);
     let ended = finish(run(&store, "p-stdin").args(["-i", IMAGE, "wc", "-c"]), input.as_bytes());
-    assert_eq!((ended.code, ended.stdout.trim()), (Some(0), input.len().to_string().as_str()), "{}", ended.stderr);
+    assert_eq!(
+        (ended.code, ended.stdout.trim()),
+        (Some(0), input.len().to_string().as_str()),
+        "{}",
+        ended.stderr
+    );
 
     let ended = finish(run(&store, "p-nostdin").args([IMAGE, "cat"]), b"unread");
     assert_eq!((ended.code, ended.stdout.as_str()), (Some(0), ""));
@@ -53,7 +67,10 @@ fn a_root_file_system_needs_no_image() {
     // Podman makes its mount points in a root file system: give it a copy.
     let copy = nvbind_testkit::temp_dir("rootfs");
     nvbind_testkit::check(Command::new("cp").args(["-a", "-T"]).arg(&rootfs).arg(copy.path()));
-    command.arg("--rootfs").arg(copy.path()).args(["-", "sh", "-c", "exit 6"]);
+    command
+        .arg("--rootfs")
+        .arg(copy.path())
+        .args(["-", "sh", "-c", "exit 6"]);
     let ended = finish(&mut command, b"");
     assert_eq!(ended.code, Some(6), "{}", ended.stderr);
 }
@@ -66,6 +83,7 @@ fn signals_reach_the_command() {
         let (mut child, _stdout) = start_until(run(&store, "p-signal").args([IMAGE, "sh", "-c", script]), "ready");
         signal(&child, sent);
         assert_eq!(child.wait().unwrap().code(), Some(code));
+        assert_eq!(containers(&store), "", "the container is removed");
     }
 }
 
@@ -89,10 +107,19 @@ fn failures_have_their_code() {
     let ended = finish(run(&store, "p-f1").args(["localhost/nvbind-test:absent", "true"]), b"");
     let last = ended.stderr.lines().last().unwrap_or_default();
     assert_eq!(ended.code, Some(4), "{}", ended.stderr);
-    assert!(last.contains("image 'localhost/nvbind-test:absent' not found by podman"), "{last}");
-    assert_eq!(finish(run(&store, "p-f2").args([IMAGE, "no-such-command"]), b"").code, Some(127));
+    assert!(
+        last.contains("image 'localhost/nvbind-test:absent' not found by podman"),
+        "{last}"
+    );
+    assert_eq!(
+        finish(run(&store, "p-f2").args([IMAGE, "no-such-command"]), b"").code,
+        Some(127)
+    );
 
-    let ended = finish(run(&store, "p-f3").env("PATH", "/nonexistent").args([IMAGE, "true"]), b"");
+    let ended = finish(
+        run(&store, "p-f3").env("PATH", "/nonexistent").args([IMAGE, "true"]),
+        b"",
+    );
     assert_eq!(ended.code, Some(5));
     assert!(ended.stderr.contains("podman is not installed"), "{}", ended.stderr);
 
@@ -138,12 +165,30 @@ fn a_container_gets_its_gpus_and_no_others() {
     let store = store();
     let gpus = FakeGpus::new(4);
     let mut command = run(&store, "p-gpu");
-    command.env("NVBIND_CONFIG", gpus.config_file()).arg("--shim").arg(shim());
-    command.args(["-e", "NVIDIA_VISIBLE_DEVICES=all", "--gpu", &gpus.uuid(1), "--gpu", &gpus.uuid(3), IMAGE, "sh", "-c"]);
+    command.arg("--shim").arg(gpus.runtime(&shim()));
+    command.args([
+        "-e",
+        "NVIDIA_VISIBLE_DEVICES=all",
+        "--gpu",
+        &gpus.uuid(1),
+        "--gpu",
+        &gpus.uuid(3),
+        IMAGE,
+        "sh",
+        "-c",
+    ]);
     command.arg("ls /dev/nvidia*; cat /dev/nvidia1; mknod /tmp/n0 c 195 0 && cat /tmp/n0");
     let ended = finish(&mut command, b"");
     assert_eq!(ended.stdout, "/dev/nvidia1\n/dev/nvidia3\n", "{}", ended.stderr);
-    assert!(ended.stderr.contains("/dev/nvidia1: No such device or address"), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("/dev/nvidia1: No such device or address"),
+        "{}",
+        ended.stderr
+    );
     // Podman gives no CAP_MKNOD; where the node can be made, the device cgroup denies it.
-    assert!(ended.stderr.contains("/tmp/n0: Operation not permitted"), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("/tmp/n0: Operation not permitted"),
+        "{}",
+        ended.stderr
+    );
 }
