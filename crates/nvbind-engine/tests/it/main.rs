@@ -1,5 +1,7 @@
 //! The engines, each started for real.
 
+#[cfg(feature = "bolt")]
+mod bolt;
 mod common;
 mod docker;
 mod podman;
