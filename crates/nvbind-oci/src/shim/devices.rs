@@ -2,7 +2,7 @@
 
 use super::just_in_time;
 use crate::{Devices, Error};
-use nvbind_cdi::{Edits, QualifiedName, Registry};
+use nvbind_cdi::{Edits, QualifiedName, Registry, SpecFile};
 use nvbind_config::Config;
 
 /// Kind of a GPU whose name is not qualified.
@@ -49,16 +49,38 @@ fn gpu_edits(registry: &Registry, names: &[String], config: &Config) -> Result<E
     if names.is_empty() {
         return Ok(Edits::default());
     }
-    if names.iter().all(|name| is_fresh(registry, name)) {
-        return Ok(registry.edits(names)?);
+    match spec_files(registry, names) {
+        Some(files) if files.iter().all(|file| file.spec.stale().is_none()) => sum(registry, &files, names),
+        _ => {
+            let ids: Vec<&str> = names.iter().filter_map(|name| gpu_id(name)).collect();
+            just_in_time::edits(&ids, config)
+        }
     }
-    let ids: Vec<&str> = names.iter().filter_map(|name| gpu_id(name)).collect();
-    just_in_time::edits(&ids, config)
 }
 
-/// Whether a spec defines the device and still describes this host.
-fn is_fresh(registry: &Registry, name: &str) -> bool {
-    registry.spec_of(name).is_some_and(|file| file.spec.stale().is_none())
+/// The spec files that define the devices, each once; `None` when one device is in none.
+fn spec_files<'a>(registry: &'a Registry, names: &[String]) -> Option<Vec<&'a SpecFile>> {
+    let mut files: Vec<&SpecFile> = Vec::new();
+    for name in names {
+        let file = registry.spec_of(name)?;
+        if !files.iter().any(|known| std::ptr::eq(*known, file)) {
+            files.push(file);
+        }
+    }
+    Some(files)
+}
+
+/// What [`Registry::edits`] gives. For devices of one spec, the usual case, it starts from a copy of their common edits:
+/// merging those into nothing compares each of a hundred paths with every other, a quarter of the shim's time.
+fn sum(registry: &Registry, files: &[&SpecFile], names: &[String]) -> Result<Edits, Error> {
+    let [only] = files else {
+        return Ok(registry.edits(names)?);
+    };
+    let mut edits = only.spec.container_edits.clone();
+    for device in names.iter().filter_map(|name| registry.device(name)) {
+        edits.merge(device.container_edits.clone());
+    }
+    Ok(edits)
 }
 
 fn qualified(name: &str) -> String {
