@@ -40,6 +40,17 @@ pub enum Error {
     /// Options that would make an invalid spec.
     #[error("CDI spec: {0}")]
     Generated(#[from] Invalid),
+    /// A version that was never released.
+    #[error("CDI version '{0}' is unknown: use one of 0.3.0, 0.4.0, 0.5.0, 0.6.0, 0.7.0, 0.8.0, 1.0.0, 1.1.0")]
+    UnknownVersion(String),
+    /// The spec cannot be said in so old a version.
+    #[error("CDI spec: what it says needs version {needed}, more than {limit}: use --cdi-version {needed}")]
+    NeedsVersion {
+        /// The lowest version that would do.
+        needed: &'static str,
+        /// The version asked for.
+        limit: String,
+    },
     /// A spec cannot be put into words (a path that is not UTF-8).
     #[error("CDI spec: cannot be written as text: {0}")]
     Encode(String),

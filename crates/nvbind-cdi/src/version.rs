@@ -1,6 +1,6 @@
 //! The lowest version of the CDI specification that a spec's content needs.
 
-use crate::{Edits, IntelRdt, Spec};
+use crate::{Edits, Error, IntelRdt, Spec};
 
 /// Every released version, oldest first.
 pub(crate) const RELEASED: [&str; 10] = [
@@ -33,6 +33,27 @@ impl Spec {
     pub fn required_version(&self) -> &'static str {
         let needed = NEEDS.iter().find(|(_, is_needed)| is_needed(self));
         needed.map_or(EARLIEST, |(version, _)| version)
+    }
+
+    /// Leaves out what an engine of an older version cannot read and containers can do without: supplementary groups
+    /// before 0.7.0, devices named by a digit before 0.5.0.
+    ///
+    /// Fails when the spec still needs more than `version`, or when there is no such version.
+    pub fn limit_version(&mut self, version: &str) -> Result<(), Error> {
+        let limit = rank(version).ok_or_else(|| Error::UnknownVersion(version.to_owned()))?;
+        if Some(limit) < rank("0.7.0") {
+            self.container_edits.additional_gids.clear();
+            self.devices.iter_mut().for_each(|device| device.container_edits.additional_gids.clear());
+        }
+        if Some(limit) < rank("0.5.0") {
+            self.devices.retain(|device| device.name.starts_with(|first: char| first.is_ascii_alphabetic()));
+        }
+        let needed = self.required_version();
+        if rank(needed) > Some(limit) {
+            return Err(Error::NeedsVersion { needed, limit: version.to_owned() });
+        }
+        self.cdi_version = needed.to_owned();
+        Ok(())
     }
 
     fn any_edits(&self, test: impl Fn(&Edits) -> bool) -> bool {
@@ -146,5 +167,28 @@ mod tests {
     fn ranks() {
         assert!(rank("0.10.0").is_none());
         assert!(rank("v0.6.0") < rank("0.7.0"));
+    }
+
+    #[test]
+    fn an_older_engine_gets_what_it_can_read() {
+        let edits = serde_json::json!({ "additionalGids": [44] });
+        let text = serde_json::json!({
+            "cdiVersion": "0.7.0", "kind": "nvidia.com/gpu", "containerEdits": { "env": ["A=b"] },
+            "devices": [{ "name": "0", "containerEdits": edits }, { "name": "all", "containerEdits": edits }],
+        });
+        let spec: Spec = serde_json::from_value(text).unwrap();
+        let limited = |version: &str| {
+            let mut spec = spec.clone();
+            spec.limit_version(version).map(|()| (spec.cdi_version, spec.devices.len()))
+        };
+        assert_eq!(limited("1.0.0").unwrap(), ("0.7.0".to_owned(), 2));
+        assert_eq!(limited("0.5.0").unwrap(), ("0.5.0".to_owned(), 2));
+        assert_eq!(limited("0.4.0").unwrap(), ("0.3.0".to_owned(), 1));
+        assert!(matches!(limited("0.9.9"), Err(Error::UnknownVersion(_))));
+        let mut moved = spec.clone();
+        moved.devices[1].container_edits = serde_json::from_value(serde_json::json!({
+            "deviceNodes": [{ "path": "/dev/nvidia0", "hostPath": "/driver/dev/nvidia0" }],
+        })).unwrap();
+        assert!(matches!(moved.limit_version("0.4.0"), Err(Error::NeedsVersion { needed: "0.5.0", .. })));
     }
 }

@@ -34,7 +34,11 @@ fn main() {
     let build = PathBuf::from(required("NVBIND_BUILD"));
     let work = env::temp_dir().join(format!("nvbind-bench-{}", std::process::id()));
     fs::create_dir_all(work.join("cdi")).expect("create the bench's folder");
-    let bench = Bench { bin: build.join("bin"), rootfs: required("NVBIND_BENCH_ROOTFS").into(), work };
+    let bench = Bench {
+        bin: build.join("bin"),
+        rootfs: required("NVBIND_BENCH_ROOTFS").into(),
+        work,
+    };
     bench.passthrough();
     bench.cdi_generate();
     bench.native();
@@ -51,7 +55,9 @@ fn required(name: &str) -> String {
 impl Bench {
     fn nvbind(&self) -> Command {
         let mut command = Command::new(self.bin.join("nvbind"));
-        command.env("NVBIND_STATE_DIR", self.work.join("state")).env("NVBIND_SIM", PROFILE);
+        command
+            .env("NVBIND_STATE_DIR", self.work.join("state"))
+            .env("NVBIND_SIM", PROFILE);
         command
     }
 
@@ -72,7 +78,11 @@ impl Bench {
 
         let shim = self.bin.join("nvbind-runtime");
         let peer = find("nvidia-container-runtime");
-        let mut figures = vec![figure("A nvbind-runtime create"), figure("B runc create, bundle as it is"), figure("F runc create, finished bundle less its hooks (floor)")];
+        let mut figures = vec![
+            figure("A nvbind-runtime create"),
+            figure("B runc create, bundle as it is"),
+            figure("F runc create, finished bundle less its hooks (floor)"),
+        ];
         if peer.is_some() {
             figures.push(figure("C nvidia-container-runtime create"));
         }
@@ -89,11 +99,23 @@ impl Bench {
         }
         println!("## Passthrough: `create`, 8 GPUs, full driver ({mounts} mounts, {nodes} device nodes)\n");
         table(&figures);
-        println!("\nA - F: {:.2} ms above the floor (median of differences pair by pair)", difference(&figures[0], &figures[2]));
-        println!("A - B: {:.2} ms above an unedited bundle", difference(&figures[0], &figures[1]));
-        println!("F - B: {:.2} ms for the mounts and nodes themselves", difference(&figures[2], &figures[1]));
+        println!(
+            "\nA - F: {:.2} ms above the floor (median of differences pair by pair)",
+            difference(&figures[0], &figures[2])
+        );
+        println!(
+            "A - B: {:.2} ms above an unedited bundle",
+            difference(&figures[0], &figures[1])
+        );
+        println!(
+            "F - B: {:.2} ms for the mounts and nodes themselves",
+            difference(&figures[2], &figures[1])
+        );
         match peer {
-            Some(_) => println!("(A - B) / (C - B): {:.2}\n", difference(&figures[0], &figures[1]) / difference(&figures[3], &figures[1])),
+            Some(_) => println!(
+                "(A - B) / (C - B): {:.2}\n",
+                difference(&figures[0], &figures[1]) / difference(&figures[3], &figures[1])
+            ),
             None => println!("nvidia-container-runtime is not installed: left out\n"),
         }
     }
@@ -101,7 +123,10 @@ impl Bench {
     fn cdi_generate(&self) {
         let peer = find("nvidia-ctk");
         let output = self.work.join("generated.yaml");
-        let mut figures = vec![figure("nvbind cdi generate"), figure("nvbind --version (process start)")];
+        let mut figures = vec![
+            figure("nvbind cdi generate"),
+            figure("nvbind --version (process start)"),
+        ];
         if peer.is_some() {
             figures.push(figure("nvidia-ctk cdi generate"));
         }
@@ -110,7 +135,13 @@ impl Bench {
             let mut times = vec![timed(self.nvbind().args(["cdi", "generate", "--output"]).arg(&output))];
             times.push(timed(self.nvbind().arg("--version")));
             if let Some(peer) = &peer {
-                times.push(timed(Command::new(peer).args(["cdi", "generate", "--driver-root"]).arg(&root).arg("--output").arg(&output)));
+                times.push(timed(
+                    Command::new(peer)
+                        .args(["cdi", "generate", "--driver-root"])
+                        .arg(&root)
+                        .arg("--output")
+                        .arg(&output),
+                ));
             }
             keep(&mut figures, times, round);
         }
@@ -123,19 +154,40 @@ impl Bench {
 
     fn native(&self) {
         let bundle = self.native_bundle();
-        let mut figures = vec![figure("nvbind run --runtime native --rootfs DIR -- true"), figure("runc run of the same bundle")];
+        let mut figures = vec![
+            figure("nvbind run --runtime native --rootfs DIR -- true"),
+            figure("runc run of the same bundle"),
+        ];
         for round in 0..WARM_UP + PAIRS {
-            let nvbind = timed(self.nvbind().args(["run", "--runtime", "native", "--rootfs"]).arg(&self.rootfs).args(["--", "true"]));
-            let runc = timed(Command::new("runc").arg("run").arg("--bundle").arg(&bundle).arg(format!("nvbind-bench-life-{round}")));
+            let nvbind = timed(
+                self.nvbind()
+                    .args(["run", "--runtime", "native", "--rootfs"])
+                    .arg(&self.rootfs)
+                    .args(["--", "true"]),
+            );
+            let runc = timed(
+                Command::new("runc")
+                    .arg("run")
+                    .arg("--bundle")
+                    .arg(&bundle)
+                    .arg(format!("nvbind-bench-life-{round}")),
+            );
             keep(&mut figures, vec![nvbind, runc], round);
         }
         println!("## The whole life of `true`\n");
         table(&figures);
-        println!("\nratio nvbind / runc: {:.2} (median pair by pair)", ratio(&figures[0], &figures[1]));
+        println!(
+            "\nratio nvbind / runc: {:.2} (median pair by pair)",
+            ratio(&figures[0], &figures[1])
+        );
     }
 
     fn sim_root(&self) -> PathBuf {
-        let output = self.nvbind().args(["sim", "path", PROFILE]).output().expect("nvbind sim path");
+        let output = self
+            .nvbind()
+            .args(["sim", "path", PROFILE])
+            .output()
+            .expect("nvbind sim path");
         PathBuf::from(String::from_utf8_lossy(&output.stdout).trim())
     }
 
@@ -143,10 +195,22 @@ impl Bench {
     fn native_bundle(&self) -> PathBuf {
         let name = "nvbind-bench-bundle";
         let arguments = ["run", "--runtime", "native", "--detach", "--name", name, "--rootfs"];
-        must(self.nvbind().args(arguments).arg(&self.rootfs).args(["--", "sleep", "60"]));
-        let listed = self.nvbind().args(["ps", "--format", "json"]).output().expect("nvbind ps");
+        must(
+            self.nvbind()
+                .args(arguments)
+                .arg(&self.rootfs)
+                .args(["--", "sleep", "60"]),
+        );
+        let listed = self
+            .nvbind()
+            .args(["ps", "--format", "json"])
+            .output()
+            .expect("nvbind ps");
         let listed: Value = serde_json::from_slice(&listed.stdout).expect("nvbind ps prints JSON");
-        let row = listed.as_array().and_then(|rows| rows.iter().find(|row| row["name"] == name)).expect("the bench's container is listed");
+        let row = listed
+            .as_array()
+            .and_then(|rows| rows.iter().find(|row| row["name"] == name))
+            .expect("the bench's container is listed");
         let made = PathBuf::from(row["bundle"].as_str().expect("bundle"));
         let mut config = read_json(&made.join("config.json"));
         must(self.nvbind().args(["rm", "--force", name]));
@@ -181,25 +245,46 @@ impl Bench {
     /// Lets the shim finish a bundle, with `true` standing where runc would.
     fn finish(&self, bundle: &Path) {
         let mut command = self.shim_command(&self.bin.join("nvbind-runtime"));
-        must(command.env("NVBIND_RUNTIME_RUNTIMES", "/bin/true").arg("create").arg("--bundle").arg(bundle).arg("finish"));
+        must(
+            command
+                .env("NVBIND_RUNTIME_RUNTIMES", "/bin/true")
+                .arg("create")
+                .arg("--bundle")
+                .arg(bundle)
+                .arg("finish"),
+        );
     }
 
     fn shim_command(&self, runtime: &Path) -> Command {
         let mut command = Command::new(runtime);
-        command.env("NVBIND_CDI_SPEC_DIRS", self.work.join("cdi")).env("NVBIND_RUNTIME_RUNTIMES", "runc");
+        command
+            .env("NVBIND_CDI_SPEC_DIRS", self.work.join("cdi"))
+            .env("NVBIND_RUNTIME_RUNTIMES", "runc");
         command
     }
 
     fn create(&self, runtime: &Path, bundle: &Path, round: usize) -> Duration {
-        let id = format!("nvbind-bench-{}-{round}", bundle.file_name().unwrap_or_default().to_string_lossy());
-        let time = timed(self.shim_command(runtime).arg("create").arg("--bundle").arg(bundle).arg(&id));
+        let id = format!(
+            "nvbind-bench-{}-{round}",
+            bundle.file_name().unwrap_or_default().to_string_lossy()
+        );
+        let time = timed(
+            self.shim_command(runtime)
+                .arg("create")
+                .arg("--bundle")
+                .arg(bundle)
+                .arg(&id),
+        );
         must(Command::new("runc").args(["delete", "-f", &id]));
         time
     }
 }
 
 fn figure(name: &str) -> Figure {
-    Figure { name: name.to_owned(), samples: Vec::new() }
+    Figure {
+        name: name.to_owned(),
+        samples: Vec::new(),
+    }
 }
 
 fn keep(figures: &mut [Figure], times: Vec<Duration>, round: usize) {
@@ -232,7 +317,9 @@ fn count(config: &Value, pointer: &str) -> usize {
 }
 
 fn find(program: &str) -> Option<PathBuf> {
-    env::split_paths(&env::var_os("PATH")?).map(|dir| dir.join(program)).find(|path| path.is_file())
+    env::split_paths(&env::var_os("PATH")?)
+        .map(|dir| dir.join(program))
+        .find(|path| path.is_file())
 }
 
 fn milliseconds(time: Duration) -> f64 {
@@ -245,18 +332,32 @@ fn median(mut values: Vec<f64>) -> f64 {
 }
 
 fn difference(a: &Figure, b: &Figure) -> f64 {
-    median(a.samples.iter().zip(&b.samples).map(|(a, b)| milliseconds(*a) - milliseconds(*b)).collect())
+    median(
+        a.samples
+            .iter()
+            .zip(&b.samples)
+            .map(|(a, b)| milliseconds(*a) - milliseconds(*b))
+            .collect(),
+    )
 }
 
 fn ratio(a: &Figure, b: &Figure) -> f64 {
-    median(a.samples.iter().zip(&b.samples).map(|(a, b)| milliseconds(*a) / milliseconds(*b)).collect())
+    median(
+        a.samples
+            .iter()
+            .zip(&b.samples)
+            .map(|(a, b)| milliseconds(*a) / milliseconds(*b))
+            .collect(),
+    )
 }
 
 fn table(figures: &[Figure]) {
     println!("| what | median ms | min | max |\n|---|---|---|---|");
     for figure in figures {
         let values: Vec<f64> = figure.samples.iter().map(|time| milliseconds(*time)).collect();
-        let (min, max) = values.iter().fold((f64::MAX, f64::MIN), |(min, max), value| (min.min(*value), max.max(*value)));
+        let (min, max) = values.iter().fold((f64::MAX, f64::MIN), |(min, max), value| {
+            (min.min(*value), max.max(*value))
+        });
         println!("| {} | {:.2} | {min:.2} | {max:.2} |", figure.name, median(values));
     }
 }

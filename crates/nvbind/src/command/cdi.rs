@@ -31,6 +31,9 @@ pub(crate) struct GenerateArgs {
     /// json or yaml [default: as the file's name says, else yaml]
     #[arg(long)]
     format: Option<String>,
+    /// Write nothing that needs a newer CDI version, for older engines (podman 4.3 of Debian 12 reads 0.5.0)
+    #[arg(long, value_name = "VERSION")]
+    cdi_version: Option<String>,
     /// How the host is searched: auto or nvml
     #[arg(long, visible_alias = "discovery-mode", default_value = "auto")]
     mode: String,
@@ -126,7 +129,10 @@ fn generate(args: &GenerateArgs, context: &Context) -> Result<(), Failure> {
     let host = nvbind_gpu::discover(&roots)?;
     let files = nvbind_gpu::driver_files(&roots, host.driver.version.as_deref(), &options.search_options())?;
     host.warnings.iter().for_each(|warning| output::warn(warning));
-    let spec = nvbind_cdi::generate(&roots, &host, &files, &options)?;
+    let mut spec = nvbind_cdi::generate(&roots, &host, &files, &options)?;
+    if let Some(version) = &args.cdi_version {
+        spec.limit_version(version)?;
+    }
     match &args.output {
         Some(path) => write(&spec, path, format),
         None => output::text(&spec.to_text(format)?),

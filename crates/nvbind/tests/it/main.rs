@@ -1,0 +1,10 @@
+//! End-to-end tests: the `nvbind` command on a simulated machine, with the real engines and NVIDIA's own `nvidia-smi`.
+
+mod bad_input;
+mod bolt;
+mod crash;
+mod engines;
+mod native;
+mod simulator;
+mod support;
+mod surface;
