@@ -40,11 +40,24 @@ fn act(arguments: &mut VecDeque<String>) -> Result<u8, Error> {
         }
         "ps" => {
             for binding in native::list(&ledger)? {
-                println!("{} {} {} {:?}", binding.id, binding.name, binding.status.as_str(), binding.exit_code);
+                println!(
+                    "{} {} {} {:?}",
+                    binding.id,
+                    binding.name,
+                    binding.status.as_str(),
+                    binding.exit_code
+                );
             }
             Ok(0)
         }
-        "logs" => native::logs(&ledger, &dirs, &next(arguments), next(arguments) == "-f", &mut std::io::stdout()).map(|()| 0),
+        "logs" => native::logs(
+            &ledger,
+            &dirs,
+            &next(arguments),
+            next(arguments) == "-f",
+            &mut std::io::stdout(),
+        )
+        .map(|()| 0),
         "stop" => native::stop(&ledger, &next(arguments), Duration::from_millis(300)).map(|()| 0),
         "rm" => native::remove(&mut ledger, &dirs, &next(arguments), next(arguments) == "-f").map(|()| 0),
         other => {
@@ -59,24 +72,45 @@ fn next(arguments: &mut VecDeque<String>) -> String {
 }
 
 fn run(ledger: &mut Ledger, dirs: &Dirs, arguments: &mut VecDeque<String>) -> Result<u8, Error> {
-    let id = native::new_id()?;
-    let workload = workload(&id, arguments);
+    let mut options = Options {
+        id: native::new_id()?,
+        supervisor: vec!["/proc/self/exe".to_owned()],
+    };
+    let workload = workload(&mut options, arguments);
+    let id = options.id;
     let devices = ["GPU-1".to_owned()];
     let edits = Edits::default();
-    let request = Request { id: &id, engine: "native", workload: &workload, edits: &edits, devices: &devices };
+    let request = Request {
+        id: &id,
+        engine: "native",
+        workload: &workload,
+        edits: &edits,
+        devices: &devices,
+    };
     if !workload.detach {
         return native::run(ledger, dirs, &request, &mut |_| {});
     }
-    let mut supervisor = Command::new("/proc/self/exe");
-    supervisor.arg(&dirs.state).arg("supervise").arg(&id);
+    let mut supervisor = Command::new(&options.supervisor[0]);
+    supervisor
+        .args(&options.supervisor[1..])
+        .arg(&dirs.state)
+        .arg("supervise")
+        .arg(&id);
     native::launch(ledger, dirs, &request, &mut supervisor, &mut |_| {})?;
     println!("{id}");
     Ok(0)
 }
 
+/// What is no part of the workload.
+struct Options {
+    id: String,
+    /// Program and first arguments of the supervisor.
+    supervisor: Vec<String>,
+}
+
 /// Options are taken as they come: this is no place for a parser.
-fn workload(id: &str, arguments: &mut VecDeque<String>) -> Workload {
-    let mut workload = Workload::new(id);
+fn workload(options: &mut Options, arguments: &mut VecDeque<String>) -> Workload {
+    let mut workload = Workload::new(&options.id);
     workload.network = Network::Host;
     while let Some(option) = arguments.pop_front() {
         match option.as_str() {
@@ -85,6 +119,11 @@ fn workload(id: &str, arguments: &mut VecDeque<String>) -> Workload {
             "-i" => workload.stdin = true,
             "-d" => workload.detach = true,
             "--read-only" => workload.read_only = true,
+            "--id" => {
+                options.id = next(arguments);
+                workload.name.clone_from(&options.id);
+            }
+            "--supervisor" => options.supervisor = next(arguments).split(' ').map(str::to_owned).collect(),
             "--name" => workload.name = next(arguments),
             "--rootfs" => workload.rootfs = Some(next(arguments).into()),
             "--image" => workload.image = next(arguments).parse().ok(),
@@ -94,7 +133,11 @@ fn workload(id: &str, arguments: &mut VecDeque<String>) -> Workload {
             "--memory" => workload.memory_bytes = next(arguments).parse().ok(),
             "--cpus" => workload.cpus = next(arguments).parse().ok(),
             "--volume" => workload.volumes.extend(next(arguments).parse()),
-            "--env" => workload.env.extend(next(arguments).split_once('=').map(|(name, value)| (name.into(), value.into()))),
+            "--env" => workload.env.extend(
+                next(arguments)
+                    .split_once('=')
+                    .map(|(name, value)| (name.into(), value.into())),
+            ),
             "--exclusive" => workload.isolation = nvbind_workload::Isolation::Exclusive,
             other => eprintln!("native: option '{other}' is not known"),
         }

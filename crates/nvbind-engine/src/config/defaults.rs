@@ -43,7 +43,8 @@ pub(super) const MASKED_PATHS: [&str; 11] = [
 ];
 
 /// Paths that a container cannot write.
-pub(super) const READ_ONLY_PATHS: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+pub(super) const READ_ONLY_PATHS: [&str; 5] =
+    ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
 /// A mount of every container.
 pub(super) struct DefaultMount {
@@ -54,8 +55,13 @@ pub(super) struct DefaultMount {
 }
 
 /// The mounts of every container, in order.
-pub(super) const MOUNTS: [DefaultMount; 7] = [
-    DefaultMount { target: "/proc", kind: "proc", source: "proc", options: &["nosuid", "noexec", "nodev"] },
+pub(super) const MOUNTS: [DefaultMount; 6] = [
+    DefaultMount {
+        target: "/proc",
+        kind: "proc",
+        source: "proc",
+        options: &["nosuid", "noexec", "nodev"],
+    },
     DefaultMount {
         target: "/dev",
         kind: "tmpfs",
@@ -68,14 +74,18 @@ pub(super) const MOUNTS: [DefaultMount; 7] = [
         source: "devpts",
         options: &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
     },
-    DefaultMount { target: "/sys", kind: "sysfs", source: "sysfs", options: &["nosuid", "noexec", "nodev", "ro"] },
     DefaultMount {
-        target: "/sys/fs/cgroup",
-        kind: "cgroup",
-        source: "cgroup",
-        options: &["ro", "nosuid", "noexec", "nodev", "relatime"],
+        target: "/sys",
+        kind: "sysfs",
+        source: "sysfs",
+        options: &["nosuid", "noexec", "nodev", "ro"],
     },
-    DefaultMount { target: "/dev/mqueue", kind: "mqueue", source: "mqueue", options: &["nosuid", "noexec", "nodev"] },
+    DefaultMount {
+        target: "/dev/mqueue",
+        kind: "mqueue",
+        source: "mqueue",
+        options: &["nosuid", "noexec", "nodev"],
+    },
     // No size: the kernel's own bound (half of memory, charged to the container's limit). Docker's 64 MiB break the
     // data loaders of training frameworks.
     DefaultMount {
@@ -86,17 +96,26 @@ pub(super) const MOUNTS: [DefaultMount; 7] = [
     },
 ];
 
+/// The container's own cgroup, on hosts with the unified hierarchy. On the older ones there is no such mount: `libcontainer`
+/// 0.7 makes it writable whatever its options say, and a container could then lift its own limits.
+pub(super) const CGROUP_MOUNT: DefaultMount = DefaultMount {
+    target: "/sys/fs/cgroup",
+    kind: "cgroup",
+    source: "cgroup",
+    options: &["ro", "nosuid", "noexec", "nodev", "relatime"],
+};
+
 /// Device nodes that may be opened (type, major, minor; `None` is any).
 const OPEN_DEVICES: [(&str, u32, Option<u32>); 9] = [
-    ("c", 1, Some(3)),   // null
-    ("c", 1, Some(5)),   // zero
-    ("c", 1, Some(7)),   // full
-    ("c", 1, Some(8)),   // random
-    ("c", 1, Some(9)),   // urandom
-    ("c", 5, Some(0)),   // tty
-    ("c", 5, Some(1)),   // console
-    ("c", 5, Some(2)),   // ptmx
-    ("c", 136, None),    // pts
+    ("c", 1, Some(3)), // null
+    ("c", 1, Some(5)), // zero
+    ("c", 1, Some(7)), // full
+    ("c", 1, Some(8)), // random
+    ("c", 1, Some(9)), // urandom
+    ("c", 5, Some(0)), // tty
+    ("c", 5, Some(1)), // console
+    ("c", 5, Some(2)), // ptmx
+    ("c", 136, None),  // pts
 ];
 
 /// The device cgroup: nothing, but the making of nodes and [`OPEN_DEVICES`].

@@ -52,7 +52,10 @@ pub fn build(workload: &Workload, place: &Place) -> Value {
 /// The kernel takes 64 bytes.
 fn hostname(workload: &Workload) -> &str {
     let name = workload.hostname.as_deref().unwrap_or(&workload.name);
-    let end = (0..=name.len().min(64)).rev().find(|end| name.is_char_boundary(*end)).unwrap_or(0);
+    let end = (0..=name.len().min(64))
+        .rev()
+        .find(|end| name.is_char_boundary(*end))
+        .unwrap_or(0);
     &name[..end]
 }
 
@@ -87,14 +90,21 @@ fn environment(workload: &Workload) -> Vec<String> {
 
 fn mounts(workload: &Workload, place: &Place) -> Vec<Value> {
     let shares_network = workload.network == Network::Host;
-    let defaults = defaults::MOUNTS.iter().map(|mount| {
+    let cgroup = Some(&defaults::CGROUP_MOUNT).filter(|_| place.unified_cgroups);
+    let defaults = defaults::MOUNTS.iter().chain(cgroup).map(|mount| {
         json!({ "destination": mount.target, "type": mount.kind, "source": mount.source, "options": mount.options })
     });
-    let resolver = place.resolver_files.iter().filter(|_| shares_network).map(|file| bind(file, file, true));
+    let resolver = place
+        .resolver_files
+        .iter()
+        .filter(|_| shares_network)
+        .map(|file| bind(file, file, true));
     let mut volumes: Vec<&Volume> = workload.volumes.iter().collect();
     // A volume inside another volume's target must be mounted after it.
     volumes.sort_by_key(|volume| volume.target.components().count());
-    let volumes = volumes.into_iter().map(|volume| bind(&volume.source, &volume.target, volume.read_only));
+    let volumes = volumes
+        .into_iter()
+        .map(|volume| bind(&volume.source, &volume.target, volume.read_only));
     defaults.chain(resolver).chain(volumes).collect()
 }
 
@@ -133,7 +143,10 @@ fn resources(workload: &Workload) -> Value {
         resources.insert("memory".to_owned(), json!({ "limit": bytes, "swap": bytes }));
     }
     if let Some(cpus) = workload.cpus {
-        resources.insert("cpu".to_owned(), json!({ "quota": cpu_quota(cpus), "period": defaults::CPU_PERIOD_US }));
+        resources.insert(
+            "cpu".to_owned(),
+            json!({ "quota": cpu_quota(cpus), "period": defaults::CPU_PERIOD_US }),
+        );
     }
     Value::Object(resources)
 }

@@ -20,7 +20,9 @@ fn workload() -> Workload {
 
 /// Compares with a file beside this one; `NVBIND_UPDATE_SNAPSHOTS=1` writes it.
 fn assert_snapshot(name: &str, value: &Value) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/config/snapshots").join(name);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("src/config/snapshots")
+        .join(name);
     let text = serde_json::to_string_pretty(value).unwrap() + "\n";
     if std::env::var_os("NVBIND_UPDATE_SNAPSHOTS").is_some() {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -39,7 +41,9 @@ fn the_plainest_container() {
 fn everything_that_can_be_said() {
     let mut workload = workload();
     workload.command = vec!["sh".to_owned(), "-c".to_owned(), "exit".to_owned()];
-    workload.env = [("A", "1"), ("PATH", "/opt/bin"), ("A", "2")].map(|(n, v)| (n.to_owned(), v.to_owned())).to_vec();
+    workload.env = [("A", "1"), ("PATH", "/opt/bin"), ("A", "2")]
+        .map(|(n, v)| (n.to_owned(), v.to_owned()))
+        .to_vec();
     workload.workdir = Some("/srv".into());
     workload.tty = true;
     workload.network = Network::Host;
@@ -48,9 +52,22 @@ fn everything_that_can_be_said() {
     workload.isolation = Isolation::Exclusive;
     workload.hostname = Some("node".to_owned());
     workload.read_only = true;
-    workload.volumes = ["/data/deep:/mnt/a/b", "/data:/mnt:ro"].map(|text| text.parse().unwrap()).to_vec();
-    let user = User { uid: 1000, gid: 100, groups: vec![44] };
-    let mut value = build(&workload, &Place { user, unified_cgroups: true, ..place() });
+    workload.volumes = ["/data/deep:/mnt/a/b", "/data:/mnt:ro"]
+        .map(|text| text.parse().unwrap())
+        .to_vec();
+    let user = User {
+        uid: 1000,
+        gid: 100,
+        groups: vec![44],
+    };
+    let mut value = build(
+        &workload,
+        &Place {
+            user,
+            unified_cgroups: true,
+            ..place()
+        },
+    );
     // The same in every container: shown in the plain one.
     value["linux"].as_object_mut().unwrap().remove("seccomp");
     assert_snapshot("full.json", &value);

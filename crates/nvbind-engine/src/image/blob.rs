@@ -52,18 +52,30 @@ pub(super) struct Checked<R> {
 
 impl<R: Read> Checked<R> {
     pub(super) fn new(inner: R) -> Self {
-        Self { inner, hash: Sha256::new(), length: 0 }
+        Self {
+            inner,
+            hash: Sha256::new(),
+            length: 0,
+        }
     }
 
     /// Reads to the end and compares. `size` is compared where it is known.
     pub(super) fn verify(mut self, image: &Path, digest: &Digest, size: Option<u64>) -> Result<(), Error> {
         io::copy(&mut self, &mut io::sink()).map_err(Error::io(image, format!("cannot read {digest}")))?;
-        let damaged = |why: String| Error::Digest { path: image.to_owned(), digest: digest.to_string(), why };
+        let damaged = |why: String| Error::Digest {
+            path: image.to_owned(),
+            digest: digest.to_string(),
+            why,
+        };
         if let Some(size) = size.filter(|size| *size != self.length) {
             return Err(damaged(format!("{} bytes instead of {size}", self.length)));
         }
         let found = Digest::from_hash(self.hash);
-        if found == *digest { Ok(()) } else { Err(damaged(format!("its digest is {found}"))) }
+        if found == *digest {
+            Ok(())
+        } else {
+            Err(damaged(format!("its digest is {found}")))
+        }
     }
 }
 
@@ -84,16 +96,28 @@ mod tests {
     fn a_digest_is_a_sha256_and_nothing_else() {
         let empty = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
         assert_eq!(Digest::parse(empty).unwrap(), Digest::of(b""));
-        for bad in ["", "sha256:", "sha512:e3b0", "sha256:../../../etc/passwd", &empty.to_uppercase()] {
+        for bad in [
+            "",
+            "sha256:",
+            "sha512:e3b0",
+            "sha256:../../../etc/passwd",
+            &empty.to_uppercase(),
+        ] {
             assert!(Digest::parse(bad).is_none(), "{bad}");
         }
     }
 
     #[test]
     fn what_differs_is_said() {
-        let check = |size| Checked::new(&b"abc"[..]).verify(Path::new("i"), &Digest::of(b"abd"), size).unwrap_err();
+        let check = |size| {
+            Checked::new(&b"abc"[..])
+                .verify(Path::new("i"), &Digest::of(b"abd"), size)
+                .unwrap_err()
+        };
         assert!(check(Some(4)).to_string().contains("3 bytes instead of 4"));
         assert!(check(None).to_string().contains("its digest is sha256:ba7816bf"));
-        Checked::new(&b"abc"[..]).verify(Path::new("i"), &Digest::of(b"abc"), Some(3)).unwrap();
+        Checked::new(&b"abc"[..])
+            .verify(Path::new("i"), &Digest::of(b"abc"), Some(3))
+            .unwrap();
     }
 }

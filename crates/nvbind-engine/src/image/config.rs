@@ -23,7 +23,11 @@ impl ImageConfig {
     /// Puts the image's settings where the workload has none of its own.
     pub fn fill(&self, workload: &mut Workload) {
         let given = std::mem::take(&mut workload.command);
-        let arguments = if given.is_empty() { self.cmd.clone().unwrap_or_default() } else { given };
+        let arguments = if given.is_empty() {
+            self.cmd.clone().unwrap_or_default()
+        } else {
+            given
+        };
         workload.command = self.entrypoint.iter().flatten().cloned().chain(arguments).collect();
         let own = self.env.iter().flatten().filter_map(|entry| entry.split_once('='));
         let own: Vec<_> = own.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();

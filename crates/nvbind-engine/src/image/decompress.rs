@@ -16,7 +16,11 @@ pub(super) fn decompress<'a>(raw: impl Read + 'a) -> io::Result<Box<dyn Read + '
     if start.starts_with(&GZIP) {
         Ok(Box::new(MultiGzDecoder::new(raw)))
     } else if start.starts_with(&ZSTD) || is_skippable(start) {
-        Ok(Box::new(Zstd { source: raw, decoder: FrameDecoder::new(), in_frame: false }))
+        Ok(Box::new(Zstd {
+            source: raw,
+            decoder: FrameDecoder::new(),
+            in_frame: false,
+        }))
     } else {
         Ok(Box::new(raw))
     }
@@ -112,6 +116,11 @@ mod tests {
     fn a_cut_stream_is_an_error() {
         let raw = zstd(&[7; 100_000]);
         let mut bytes = Vec::new();
-        assert!(decompress(&raw[..raw.len() - 2]).unwrap().read_to_end(&mut bytes).is_err());
+        assert!(
+            decompress(&raw[..raw.len() - 2])
+                .unwrap()
+                .read_to_end(&mut bytes)
+                .is_err()
+        );
     }
 }

@@ -81,7 +81,9 @@ pub enum Error {
 }
 
 fn problem(wanted: Option<&str>) -> String {
-    wanted.map_or("it holds several images, name one as oci:PATH:REF".to_owned(), |name| format!("it has no '{name}'"))
+    wanted.map_or("it holds several images, name one as oci:PATH:REF".to_owned(), |name| {
+        format!("it has no '{name}'")
+    })
 }
 
 impl Error {
@@ -94,6 +96,11 @@ impl Error {
             Self::NotAnImage { .. } | Self::Malformed { .. } | Self::Reference { .. } => 2,
             Self::Io { .. } | Self::Digest { .. } | Self::Layer { .. } => 1,
         }
+    }
+
+    /// Words of an image, or about it, for a message of one line.
+    pub(super) fn words(text: impl ToString) -> String {
+        text.to_string().replace(char::is_control, "?")
     }
 
     pub(super) fn io(path: &Path, what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {

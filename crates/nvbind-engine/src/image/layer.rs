@@ -30,7 +30,9 @@ pub(super) fn unpack_layer(tar: impl Read) -> io::Result<()> {
     for entry in archive.entries()? {
         let mut entry = entry?;
         let path = clean(&entry.path_bytes())?;
-        layer.apply(&mut entry, &path).map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))?;
+        layer
+            .apply(&mut entry, &path)
+            .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))?;
     }
     layer.finish()
 }
@@ -44,7 +46,10 @@ fn clean(bytes: &[u8]) -> io::Result<PathBuf> {
             Component::RootDir | Component::CurDir => {}
             Component::ParentDir | Component::Prefix(_) => {
                 let name = String::from_utf8_lossy(bytes);
-                return Err(io::Error::new(io::ErrorKind::InvalidData, format!("'{name}' climbs out of its folder")));
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    format!("'{name}' climbs out of its folder"),
+                ));
             }
         }
     }
@@ -168,16 +173,25 @@ fn set_metadata<R: Read>(entry: &mut Entry<'_, R>, path: &Path) -> io::Result<()
     let owner = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
     rustix::fs::chownat(CWD, path, owner.0, owner.1, AtFlags::SYMLINK_NOFOLLOW)?;
     if !entry.header().entry_type().is_symlink() {
-        rustix::fs::chmodat(CWD, path, Mode::from_raw_mode(entry.header().mode()? & 0o7777), AtFlags::empty())?;
+        rustix::fs::chmodat(
+            CWD,
+            path,
+            Mode::from_raw_mode(entry.header().mode()? & 0o7777),
+            AtFlags::empty(),
+        )?;
     }
     set_xattrs(entry, path)
 }
 
 fn set_xattrs<R: Read>(entry: &mut Entry<'_, R>, path: &Path) -> io::Result<()> {
-    let Some(records) = entry.pax_extensions()? else { return Ok(()) };
+    let Some(records) = entry.pax_extensions()? else {
+        return Ok(());
+    };
     for record in records {
         let record = record?;
-        let Some(name) = record.key().ok().and_then(|key| key.strip_prefix(XATTR)) else { continue };
+        let Some(name) = record.key().ok().and_then(|key| key.strip_prefix(XATTR)) else {
+            continue;
+        };
         if !XATTRS.iter().any(|known| name.starts_with(known)) {
             continue;
         }
@@ -191,7 +205,18 @@ fn set_xattrs<R: Read>(entry: &mut Entry<'_, R>, path: &Path) -> io::Result<()> 
 }
 
 fn times<R: Read>(entry: &Entry<'_, R>) -> Timestamps {
-    let seconds = entry.header().mtime().ok().and_then(|time| i64::try_from(time).ok()).unwrap_or_default();
-    let time = Timespec { tv_sec: seconds, tv_nsec: 0 };
-    Timestamps { last_access: time, last_modification: time }
+    let seconds = entry
+        .header()
+        .mtime()
+        .ok()
+        .and_then(|time| i64::try_from(time).ok())
+        .unwrap_or_default();
+    let time = Timespec {
+        tv_sec: seconds,
+        tv_nsec: 0,
+    };
+    Timestamps {
+        last_access: time,
+        last_modification: time,
+    }
 }

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::{Component, Path, PathBuf};
 
@@ -32,7 +32,10 @@ pub(super) struct Layout {
 enum Source {
     Folder,
     /// Where in the file each member's content lies: offset and length.
-    Tar { file: File, members: HashMap<PathBuf, (u64, u64)> },
+    Tar {
+        file: File,
+        members: HashMap<PathBuf, (u64, u64)>,
+    },
 }
 
 /// One layer as it lies.
@@ -119,8 +122,15 @@ impl Layout {
             io::ErrorKind::NotFound => Error::Missing { path: path.to_owned() },
             _ => Error::io(path, "cannot be read")(source),
         })?;
-        let source = if metadata.is_dir() { Source::Folder } else { index_tar(path)? };
-        Ok(Self { path: path.to_owned(), source })
+        let source = if metadata.is_dir() {
+            Source::Folder
+        } else {
+            index_tar(path)?
+        };
+        Ok(Self {
+            path: path.to_owned(),
+            source,
+        })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -134,34 +144,64 @@ impl Layout {
             return self.oci(self.choose(index.manifests, reference)?, DEPTH);
         }
         let bytes = self.document(Path::new("manifest.json"))?;
-        let bytes = bytes.ok_or_else(|| Error::NotAnImage { path: self.path.clone() })?;
+        let bytes = bytes.ok_or_else(|| Error::NotAnImage {
+            path: self.path.clone(),
+        })?;
         self.docker(self.parse("manifest.json", &bytes)?, reference)
     }
 
     fn choose(&self, all: Vec<Descriptor>, reference: Option<&str>) -> Result<Vec<Descriptor>, Error> {
         let names = |image: &Descriptor| -> Vec<String> {
-            REFERENCE_KEYS.iter().filter_map(|key| image.annotations.get(*key)).cloned().collect()
+            REFERENCE_KEYS
+                .iter()
+                .filter_map(|key| image.annotations.get(*key))
+                .cloned()
+                .collect()
         };
         let known = || all.iter().flat_map(names).collect::<Vec<_>>();
         let ambiguous = || self.reference_error(reference, known());
         let Some(wanted) = reference else {
             // Without names, several entries are one image for several platforms.
-            return if all.len() > 1 && known().len() > 1 { Err(ambiguous()) } else { Ok(all) };
+            return if all.len() > 1 && known().len() > 1 {
+                Err(ambiguous())
+            } else {
+                Ok(all)
+            };
         };
-        let chosen: Vec<_> = all.iter().filter(|image| names(image).iter().any(|name| name == wanted)).cloned().collect();
-        if chosen.is_empty() { Err(ambiguous()) } else { Ok(chosen) }
+        let chosen: Vec<_> = all
+            .iter()
+            .filter(|image| names(image).iter().any(|name| name == wanted))
+            .cloned()
+            .collect();
+        if chosen.is_empty() {
+            Err(ambiguous())
+        } else {
+            Ok(chosen)
+        }
     }
 
     fn reference_error(&self, wanted: Option<&str>, known: Vec<String>) -> Error {
-        Error::Reference { path: self.path.clone(), wanted: wanted.map(str::to_owned), known }
+        let known = known.iter().map(Error::words).collect();
+        Error::Reference {
+            path: self.path.clone(),
+            wanted: wanted.map(Error::words),
+            known,
+        }
     }
 
     /// Goes from the entries of an index to the manifest for this machine.
     fn oci(&self, entries: Vec<Descriptor>, depth: usize) -> Result<Contents, Error> {
         let fits = |entry: &&Descriptor| {
-            entry.platform.as_ref().is_none_or(|platform| platform.os == "linux" && platform.architecture == ARCHITECTURE)
+            entry
+                .platform
+                .as_ref()
+                .is_none_or(|platform| platform.os == "linux" && platform.architecture == ARCHITECTURE)
         };
-        let known = entries.iter().filter_map(|entry| entry.platform.as_ref()).map(Platform::to_string).collect();
+        let known = entries
+            .iter()
+            .filter_map(|entry| entry.platform.as_ref())
+            .map(Platform::to_string)
+            .collect();
         let entry = entries.iter().find(fits).ok_or_else(|| self.platform_error(known))?;
         let bytes = self.verified(entry)?;
         if entry.media_type.contains("index") || entry.media_type.contains("manifest.list") {
@@ -181,7 +221,10 @@ impl Layout {
     }
 
     fn docker(&self, images: Vec<DockerManifest>, reference: Option<&str>) -> Result<Contents, Error> {
-        let known: Vec<String> = images.iter().flat_map(|image| image.repo_tags.clone().unwrap_or_default()).collect();
+        let known: Vec<String> = images
+            .iter()
+            .flat_map(|image| image.repo_tags.clone().unwrap_or_default())
+            .collect();
         let tagged = |image: &&DockerManifest| {
             reference.is_none_or(|wanted| image.repo_tags.iter().flatten().any(|tag| tag == wanted))
         };
@@ -192,31 +235,55 @@ impl Layout {
         let configuration = self.document(&image.config)?;
         let name = image.config.display().to_string();
         let configuration = configuration.ok_or_else(|| self.malformed(&name, "it is missing"))?;
-        let layers = image.layers.iter().map(|file| Ok((file.clone(), None, self.size(file)?)));
+        let layers = image
+            .layers
+            .iter()
+            .map(|file| Ok((file.clone(), None, self.size(file)?)));
         self.assemble(&configuration, layers.collect::<Result<_, Error>>()?)
     }
 
     fn assemble(&self, bytes: &[u8], blobs: Vec<(PathBuf, Option<(Digest, u64)>, u64)>) -> Result<Contents, Error> {
         let id = Digest::of(bytes);
         let configuration: Configuration = self.parse(&id.to_string(), bytes)?;
-        let platform = Platform { os: configuration.os, architecture: configuration.architecture };
+        let platform = Platform {
+            os: configuration.os,
+            architecture: configuration.architecture,
+        };
         if !platform.architecture.is_empty() && (platform.architecture != ARCHITECTURE || platform.os != "linux") {
             return Err(self.platform_error(vec![platform.to_string()]));
         }
         let diff_ids = configuration.rootfs.diff_ids;
         if diff_ids.len() != blobs.len() {
-            let why = format!("it names {} layers where the manifest has {}", diff_ids.len(), blobs.len());
+            let why = format!(
+                "it names {} layers where the manifest has {}",
+                diff_ids.len(),
+                blobs.len()
+            );
             return Err(self.malformed(&id.to_string(), &why));
         }
         let layers = blobs.into_iter().zip(&diff_ids).map(|((file, blob, size), diff_id)| {
-            Ok(Layer { file, blob, diff_id: self.digest(diff_id)?, size })
+            Ok(Layer {
+                file,
+                blob,
+                diff_id: self.digest(diff_id)?,
+                size,
+            })
         });
         let layers = layers.collect::<Result<_, Error>>()?;
-        Ok(Contents { id, config: configuration.config.unwrap_or_default(), layers })
+        Ok(Contents {
+            id,
+            config: configuration.config.unwrap_or_default(),
+            layers,
+        })
     }
 
     fn platform_error(&self, known: Vec<String>) -> Error {
-        Error::Platform { path: self.path.clone(), wanted: format!("linux/{ARCHITECTURE}"), known }
+        let known = known.iter().map(Error::words).collect();
+        Error::Platform {
+            path: self.path.clone(),
+            wanted: format!("linux/{ARCHITECTURE}"),
+            known,
+        }
     }
 
     fn digest(&self, text: &str) -> Result<Digest, Error> {
@@ -234,7 +301,9 @@ impl Layout {
 
     fn document(&self, file: &Path) -> Result<Option<Vec<u8>>, Error> {
         let mut bytes = Vec::new();
-        let Some(reader) = self.read(file)? else { return Ok(None) };
+        let Some(reader) = self.read(file)? else {
+            return Ok(None);
+        };
         let read = reader.take(DOCUMENT_LIMIT + 1).read_to_end(&mut bytes);
         read.map_err(Error::io(&self.path, format!("cannot read {}", file.display())))?;
         if bytes.len() as u64 > DOCUMENT_LIMIT {
@@ -248,13 +317,19 @@ impl Layout {
     }
 
     pub(super) fn malformed(&self, document: &str, why: &str) -> Error {
-        Error::Malformed { path: self.path.clone(), document: document.to_owned(), why: why.to_owned() }
+        Error::Malformed {
+            path: self.path.clone(),
+            document: Error::words(document),
+            why: Error::words(why),
+        }
     }
 
     fn size(&self, file: &Path) -> Result<u64, Error> {
         let missing = || self.malformed(&file.display().to_string(), "it is missing");
         match &self.source {
-            Source::Folder => Ok(std::fs::metadata(self.path.join(below(file))).map_err(|_| missing())?.len()),
+            Source::Folder => Ok(std::fs::metadata(self.path.join(below(file)))
+                .map_err(|_| missing())?
+                .len()),
             Source::Tar { members, .. } => members.get(&below(file)).map(|(_, size)| *size).ok_or_else(missing),
         }
     }
@@ -268,9 +343,13 @@ impl Layout {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
                 Err(error) => Err(Error::io(&self.path, format!("cannot open {}", file.display()))(error)),
             },
-            Source::Tar { file: tar, members } => Ok(members
-                .get(&file)
-                .map(|(offset, length)| Box::new(Section { file: tar, offset: *offset, left: *length }) as _)),
+            Source::Tar { file: tar, members } => Ok(members.get(&file).map(|(offset, length)| {
+                Box::new(Section {
+                    file: tar,
+                    offset: *offset,
+                    left: *length,
+                }) as _
+            })),
         }
     }
 }
@@ -287,22 +366,27 @@ fn blob_path(digest: &Digest) -> PathBuf {
 
 /// A path without anything that leads out of the layout.
 fn below(path: &Path) -> PathBuf {
-    path.components().filter(|part| matches!(part, Component::Normal(_))).collect()
+    path.components()
+        .filter(|part| matches!(part, Component::Normal(_)))
+        .collect()
 }
 
 fn index_tar(path: &Path) -> Result<Source, Error> {
-    let failed = || Error::io(path, "it is no tar file that can be read");
+    // The words of the tar reader are about bytes that are no tar: they help nobody.
+    let failed = || |_: io::Error| Error::NotAnImage { path: path.to_owned() };
     let mut file = File::open(path).map_err(Error::io(path, "cannot be opened"))?;
     let mut members = HashMap::new();
     let mut archive = tar::Archive::new(&mut file);
     for entry in archive.entries_with_seek().map_err(failed())? {
         let entry = entry.map_err(failed())?;
         if entry.header().entry_type().is_file() {
-            members.insert(below(&entry.path().map_err(failed())?), (entry.raw_file_position(), entry.size()));
+            members.insert(
+                below(&entry.path().map_err(failed())?),
+                (entry.raw_file_position(), entry.size()),
+            );
         }
     }
     drop(archive);
-    file.seek(SeekFrom::Start(0)).map_err(failed())?;
     Ok(Source::Tar { file, members })
 }
 

@@ -21,7 +21,10 @@ pub fn ensure(
     let layout = Layout::open(path)?;
     let contents = layout.contents(reference)?;
     let home = images.join(contents.id.hex());
-    let image = Image { rootfs: home.join("rootfs"), config: contents.config.clone() };
+    let image = Image {
+        rootfs: home.join("rootfs"),
+        config: contents.config.clone(),
+    };
     if home.exists() {
         return Ok(image);
     }
@@ -42,7 +45,11 @@ fn lock(images: &Path) -> io::Result<OwnedFd> {
     use std::os::unix::fs::DirBuilderExt;
     // Closed to others: images hold set-user-ID programs and device nodes.
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(images)?;
-    let fd = open(images, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    let fd = open(
+        images,
+        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?;
     flock(&fd, FlockOperation::LockExclusive)?;
     Ok(fd)
 }
@@ -67,15 +74,19 @@ fn build(
         progress(Unpack { done, total });
     };
     // Opened here: inside, no path of the host exists.
-    let readers = contents.layers.iter().map(|layer| Ok((layer, open_layer(layout, layer)?)));
+    let readers = contents
+        .layers
+        .iter()
+        .map(|layer| Ok((layer, open_layer(layout, layer)?)));
     let readers = readers.collect::<Result<Vec<_>, Error>>()?;
     let work = || {
         enter(&rootfs).map_err(failed())?;
-        readers.into_iter().try_for_each(|(layer, reader)| unpack(layout, layer, reader, &mut count))
+        readers
+            .into_iter()
+            .try_for_each(|(layer, reader)| unpack(layout, layer, reader, &mut count))
     };
-    std::thread::scope(|scope| scope.spawn(work).join()).unwrap_or_else(|_| {
-        Err(failed()(io::Error::other("the unpacking was cut off")))
-    })
+    std::thread::scope(|scope| scope.spawn(work).join())
+        .unwrap_or_else(|_| Err(failed()(io::Error::other("the unpacking was cut off"))))
 }
 
 /// Makes a folder the root of the calling thread alone: whatever a layer's names and links say, nothing outside of it
@@ -97,7 +108,7 @@ fn unpack(layout: &Layout, layer: &Layer, reader: impl Read, count: &mut dyn FnM
     let refused = |error: io::Error| Error::Layer {
         path: path.to_owned(),
         digest: layer.diff_id.to_string(),
-        why: error.to_string(),
+        why: Error::words(error),
     };
     let mut raw = Checked::new(Counted { inner: reader, count });
     let mut plain = Checked::new(decompress(&mut raw).map_err(refused)?);

@@ -11,12 +11,20 @@ pub(super) fn is_folder(path: &Path) -> bool {
 
 /// Makes the folders on the way to a file where no layer did.
 pub(super) fn make_parents(parent: &Path) -> io::Result<()> {
-    if parent.is_dir() { Ok(()) } else { std::fs::create_dir_all(parent) }
+    if parent.is_dir() {
+        Ok(())
+    } else {
+        std::fs::create_dir_all(parent)
+    }
 }
 
 /// Removes whatever is there; nothing there is no error.
 pub(super) fn remove(path: &Path) -> io::Result<()> {
-    let removed = if is_folder(path) { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
+    let removed = if is_folder(path) {
+        std::fs::remove_dir_all(path)
+    } else {
+        std::fs::remove_file(path)
+    };
     match removed {
         Err(error) if !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Err(error),
         _ => Ok(()),

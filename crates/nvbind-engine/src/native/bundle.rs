@@ -4,7 +4,7 @@ use crate::config::{self, Place};
 use crate::image::{self, Image};
 use crate::native::dirs::check_id;
 use crate::native::run::{Request, Step};
-use crate::native::{Dirs, Error, cgroup, user};
+use crate::native::{Dirs, Error, cgroup, rootfs, user};
 use nvbind_workload::{ImageRef, Network, Volume, Workload};
 use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
 use rustix::process::{Resource, getrlimit};
@@ -76,7 +76,12 @@ impl Lock {
 }
 
 fn open_folder(path: &Path) -> Result<OwnedFd, Error> {
-    open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).map_err(Error::io("open", path))
+    open(
+        path,
+        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )
+    .map_err(Error::io("open", path))
 }
 
 /// What a request comes down to before anything is changed on the host: the workload with the image's own settings in
@@ -87,7 +92,11 @@ pub(super) struct Resolved {
 }
 
 /// Checks what the workload names and unpacks its image when that is new.
-pub(super) fn resolve(request: &Request<'_>, dirs: &Dirs, on_step: &mut (dyn FnMut(Step) + Send)) -> Result<Resolved, Error> {
+pub(super) fn resolve(
+    request: &Request<'_>,
+    dirs: &Dirs,
+    on_step: &mut (dyn FnMut(Step) + Send),
+) -> Result<Resolved, Error> {
     check_id(request.id)?;
     let mut workload = request.workload.clone();
     for volume in &mut workload.volumes {
@@ -99,8 +108,9 @@ pub(super) fn resolve(request: &Request<'_>, dirs: &Dirs, on_step: &mut (dyn FnM
             None
         }
         (None, Some(ImageRef::Layout { path, reference })) => {
-            let Image { rootfs, config } =
-                image::ensure(&dirs.images(), path, reference.as_deref(), &mut |unpack| on_step(Step::Unpack(unpack)))?;
+            let Image { rootfs, config } = image::ensure(&dirs.images(), path, reference.as_deref(), &mut |unpack| {
+                on_step(Step::Unpack(unpack))
+            })?;
             config.fill(&mut workload);
             Some(rootfs)
         }
@@ -115,23 +125,40 @@ pub(super) fn resolve(request: &Request<'_>, dirs: &Dirs, on_step: &mut (dyn FnM
 
 fn absolute(volume: &Volume) -> Result<Volume, Error> {
     let path = &volume.source;
-    let source = path
-        .canonicalize()
-        .map_err(|source| Error::Missing { what: "the volume's host path", path: path.clone(), source })?;
-    Ok(Volume { source, ..volume.clone() })
+    let source = path.canonicalize().map_err(|source| Error::Missing {
+        what: "the volume's host path",
+        path: path.clone(),
+        source,
+    })?;
+    Ok(Volume {
+        source,
+        ..volume.clone()
+    })
 }
 
 fn folder(what: &'static str, path: &Path) -> Result<PathBuf, Error> {
-    let missing = |source| Error::Missing { what, path: path.to_owned(), source };
+    let missing = |source| Error::Missing {
+        what,
+        path: path.to_owned(),
+        source,
+    };
     let absolute = path.canonicalize().map_err(missing)?;
-    if absolute.is_dir() { Ok(absolute) } else { Err(Error::Kind { what, path: absolute, expected: "a folder" }) }
+    if absolute.is_dir() {
+        Ok(absolute)
+    } else {
+        Err(Error::Kind {
+            what,
+            path: absolute,
+            expected: "a folder",
+        })
+    }
 }
 
 /// Writes the bundle into its folder, which is there and held.
 pub(super) fn write(request: &Request<'_>, resolved: &Resolved, dirs: &Dirs) -> Result<Prepared, Error> {
     let Resolved { workload, lower } = resolved;
-    let own_root = dirs.container(request.id).join("rootfs");
-    let rootfs = workload.rootfs.clone().filter(|_| lower.is_none()).unwrap_or(own_root);
+    let overlay = rootfs::overlay_root(dirs, request.id);
+    let rootfs = workload.rootfs.clone().filter(|_| lower.is_none()).unwrap_or(overlay);
     let prepared = Prepared {
         id: request.id.to_owned(),
         name: workload.name.clone(),
@@ -149,9 +176,16 @@ pub(super) fn write(request: &Request<'_>, resolved: &Resolved, dirs: &Dirs) -> 
         rootfs: prepared.rootfs.clone(),
         cgroup: prepared.cgroup.clone(),
         user: user::find(lower.as_deref().unwrap_or(&prepared.rootfs), workload.user.as_deref())?,
-        open_files: getrlimit(Resource::Nofile).maximum.unwrap_or(OPEN_FILES).min(OPEN_FILES),
+        open_files: getrlimit(Resource::Nofile)
+            .maximum
+            .unwrap_or(OPEN_FILES)
+            .min(OPEN_FILES),
         unified_cgroups: cgroup::unified(),
-        resolver_files: RESOLVER_FILES.iter().map(PathBuf::from).filter(|file| file.exists()).collect(),
+        resolver_files: RESOLVER_FILES
+            .iter()
+            .map(PathBuf::from)
+            .filter(|file| file.exists())
+            .collect(),
     };
     let mut value = config::build(workload, &place);
     nvbind_oci::apply(&mut value, request.edits)?;

@@ -6,6 +6,7 @@ use libcontainer::container::Container;
 use libcontainer::container::builder::ContainerBuilder;
 use libcontainer::syscall::syscall::SyscallType;
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid};
+use rustix::thread::set_thread_groups;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -34,7 +35,10 @@ impl Streams {
     pub(super) fn without_input() -> Result<Self, Error> {
         let null = Path::new("/dev/null");
         let stdin = std::fs::File::open(null).map_err(Error::io("open", null))?;
-        Ok(Self { stdin: Some(stdin.into()), ..Self::default() })
+        Ok(Self {
+            stdin: Some(stdin.into()),
+            ..Self::default()
+        })
     }
 }
 
@@ -43,6 +47,8 @@ impl Capsule {
     /// is sent there.
     pub fn create(prepared: &Prepared, streams: Streams, console: Option<&Path>) -> Result<Self, Error> {
         let refused = |error: &dyn std::error::Error| runtime_error("create", prepared, error);
+        // `libcontainer` leaves the caller's groups in place when the container is to have none.
+        set_thread_groups(&[]).map_err(|error| refused(&error))?;
         let mut builder = ContainerBuilder::new(prepared.id.clone(), SyscallType::default())
             .with_executor(CapsuleExecutor::new())
             .with_console_socket(console);
@@ -58,7 +64,13 @@ impl Capsule {
         let pid = container.pid().and_then(|pid| Pid::from_raw(pid.as_raw()));
         let pid = pid.ok_or_else(|| refused(&std::io::Error::other("it has no process")))?;
         let pidfd = pidfd_open(pid, PidfdFlags::empty()).map_err(|error| refused(&error))?;
-        Ok(Self { container, name: prepared.name.clone(), cgroup: prepared.cgroup.clone(), pid, pidfd })
+        Ok(Self {
+            container,
+            name: prepared.name.clone(),
+            cgroup: prepared.cgroup.clone(),
+            pid,
+            pidfd,
+        })
     }
 
     /// Lets the command run.
@@ -92,14 +104,20 @@ impl Capsule {
 
     /// Waits for the first process to end: its exit code, or 128 and the signal that ended it.
     pub fn wait(&self) -> Result<u8, Error> {
-        let failed = |why: String| Error::Runtime { action: "wait for", name: self.name.clone(), why };
+        let failed = |why: String| Error::Runtime {
+            action: "wait for",
+            name: self.name.clone(),
+            why,
+        };
         loop {
             match waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED) {
                 Err(rustix::io::Errno::INTR) => {}
                 Err(error) => return Err(failed(error.to_string())),
                 Ok(None) => {}
                 Ok(Some(status)) => {
-                    let code = status.exit_status().or(status.terminating_signal().map(|signal| 128 + signal));
+                    let code = status
+                        .exit_status()
+                        .or(status.terminating_signal().map(|signal| 128 + signal));
                     let code = code.and_then(|code| u8::try_from(code).ok());
                     return code.ok_or_else(|| failed("its exit status cannot be read".to_owned()));
                 }
@@ -112,17 +130,27 @@ impl Capsule {
 const COMMAND_FAILURES: [(&str, u8, &str); 3] = [
     ("not found in $PATH", 127, "not found"),
     ("does not have correct permissions", 126, "it is not an executable file"),
-    ("failed to check permissions for executable", 126, "it cannot be looked at"),
+    (
+        "failed to check permissions for executable",
+        126,
+        "it cannot be looked at",
+    ),
 ];
 
 fn runtime_error(action: &'static str, prepared: &Prepared, error: &dyn std::error::Error) -> Error {
     let why = one_line(error);
     let command = COMMAND_FAILURES.iter().find(|(words, ..)| why.contains(words));
     match command {
-        Some((_, code, why)) => {
-            Error::Command { command: prepared.command.clone(), why: (*why).to_owned(), code: *code }
-        }
-        None => Error::Runtime { action, name: prepared.name.clone(), why },
+        Some((_, code, why)) => Error::Command {
+            command: prepared.command.clone(),
+            why: (*why).to_owned(),
+            code: *code,
+        },
+        None => Error::Runtime {
+            action,
+            name: prepared.name.clone(),
+            why,
+        },
     }
 }
 

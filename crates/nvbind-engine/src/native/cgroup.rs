@@ -42,18 +42,29 @@ pub(super) fn kill(cgroup: &str, name: &str) -> Result<(), Error> {
 
 /// One blow at everything in the cgroup. On v1 it is frozen meanwhile, so that nothing forks away from the list.
 fn kill_once(folders: &[PathBuf], pids: &[Pid]) {
-    if folders.iter().any(|folder| std::fs::write(folder.join("cgroup.kill"), "1").is_ok()) {
+    if folders
+        .iter()
+        .any(|folder| std::fs::write(folder.join("cgroup.kill"), "1").is_ok())
+    {
         return;
     }
     set_freezer(folders, "FROZEN");
-    for pid in folders.iter().flat_map(|folder| members(folder)).chain(pids.iter().copied()) {
+    for pid in folders
+        .iter()
+        .flat_map(|folder| members(folder))
+        .chain(pids.iter().copied())
+    {
         let _ = kill_process(pid, Signal::KILL);
     }
     set_freezer(folders, "THAWED");
 }
 
 fn set_freezer(folders: &[PathBuf], state: &str) {
-    for file in folders.iter().map(|folder| folder.join("freezer.state")).filter(|file| file.exists()) {
+    for file in folders
+        .iter()
+        .map(|folder| folder.join("freezer.state"))
+        .filter(|file| file.exists())
+    {
         let _ = std::fs::write(file, state);
     }
 }
@@ -91,26 +102,38 @@ fn remove_tree(folder: &Path) -> Result<(), Error> {
 
 /// The cgroup's folder in each hierarchy that may have it.
 fn folders(cgroup: &str) -> Vec<PathBuf> {
-    let Some(name) = cgroup.strip_prefix('/').filter(|_| cgroup.starts_with(PREFIX) && !cgroup[1..].contains('/')) else {
+    let Some(name) = cgroup
+        .strip_prefix('/')
+        .filter(|_| cgroup.starts_with(PREFIX) && !cgroup[1..].contains('/'))
+    else {
         return Vec::new();
     };
     let root = Path::new(ROOT);
     if unified() {
         return vec![root.join(name)];
     }
-    child_folders(root).into_iter().map(|hierarchy| hierarchy.join(name)).collect()
+    child_folders(root)
+        .into_iter()
+        .map(|hierarchy| hierarchy.join(name))
+        .collect()
 }
 
 fn members(folder: &Path) -> Vec<Pid> {
     let listed = std::fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default();
-    let own = listed.lines().filter_map(|line| Pid::from_raw(line.trim().parse().ok()?));
-    own.chain(child_folders(folder).iter().flat_map(|child| members(child))).collect()
+    let own = listed
+        .lines()
+        .filter_map(|line| Pid::from_raw(line.trim().parse().ok()?));
+    own.chain(child_folders(folder).iter().flat_map(|child| members(child)))
+        .collect()
 }
 
 fn child_folders(folder: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     // Links such as cpuacct -> cpu,cpuacct name a hierarchy twice; file_type does not follow them.
-    entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|entry| entry.path()).collect()
+    entries
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+        .map(|entry| entry.path())
+        .collect()
 }
 
 #[cfg(test)]

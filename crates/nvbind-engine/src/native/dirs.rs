@@ -20,8 +20,15 @@ pub struct Dirs {
 impl Dirs {
     /// The folders that belong to a state folder.
     pub fn of_state(state: &Path) -> Self {
-        let run = if state == Path::new(SYSTEM_STATE) { SYSTEM_RUN.into() } else { state.join("run") };
-        Self { state: state.to_owned(), run }
+        let run = if state == Path::new(SYSTEM_STATE) {
+            SYSTEM_RUN.into()
+        } else {
+            state.join("run")
+        };
+        Self {
+            state: state.to_owned(),
+            run,
+        }
     }
 
     /// Bundle of a container.
@@ -44,7 +51,11 @@ impl Dirs {
 pub(super) fn check_id(id: &str) -> Result<(), Error> {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
     let sound = !id.is_empty() && id.len() <= 128 && id.chars().all(plain);
-    if sound { Ok(()) } else { Err(Error::Id { id: id.to_owned() }) }
+    if sound {
+        Ok(())
+    } else {
+        Err(Error::Id { id: id.to_owned() })
+    }
 }
 
 #[cfg(test)]
@@ -61,7 +72,10 @@ mod tests {
 
     #[test]
     fn the_system_runs_on_a_tmpfs() {
-        assert_eq!(Dirs::of_state(Path::new("/var/lib/nvbind")).run, Path::new("/run/nvbind/containers"));
+        assert_eq!(
+            Dirs::of_state(Path::new("/var/lib/nvbind")).run,
+            Path::new("/run/nvbind/containers")
+        );
         assert_eq!(Dirs::of_state(Path::new("/x")).bundle("a"), Path::new("/x/run/a"));
     }
 }

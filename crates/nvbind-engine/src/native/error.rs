@@ -16,7 +16,9 @@ pub enum Error {
         id: String,
     },
     /// Neither an image layout nor a root file system was given.
-    #[error("the native engine cannot fetch image '{image}': give --rootfs DIR or an OCI layout (oci:PATH), or use --runtime docker")]
+    #[error(
+        "the native engine cannot fetch image '{image}': give --rootfs DIR or an OCI layout (oci:PATH), or use --runtime docker"
+    )]
     ImageName {
         /// The name.
         image: String,
@@ -156,6 +158,10 @@ impl Error {
     /// For `map_err`: the failure to do `action` to `path`.
     pub(super) fn io<E: Into<io::Error>>(action: &'static str, path: &Path) -> impl FnOnce(E) -> Self {
         let path = path.to_owned();
-        move |source| Self::Io { action, path, source: source.into() }
+        move |source| Self::Io {
+            action,
+            path,
+            source: source.into(),
+        }
     }
 }

@@ -14,7 +14,9 @@ pub(super) struct CapsuleExecutor {
 
 impl CapsuleExecutor {
     pub(super) fn new() -> Self {
-        Self { inner: DefaultExecutor {} }
+        Self {
+            inner: DefaultExecutor {},
+        }
     }
 }
 
@@ -39,5 +41,6 @@ impl Executor for CapsuleExecutor {
 #[allow(unsafe_code)]
 fn default_sigpipe() {
     // SAFETY: installs the default disposition, no handler; the process has one thread and is about to exec.
-    let _ = unsafe { nix::sys::signal::signal(nix::sys::signal::Signal::SIGPIPE, nix::sys::signal::SigHandler::SigDfl) };
+    let _ =
+        unsafe { nix::sys::signal::signal(nix::sys::signal::Signal::SIGPIPE, nix::sys::signal::SigHandler::SigDfl) };
 }

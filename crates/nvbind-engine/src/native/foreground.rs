@@ -8,8 +8,14 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
 /// Signals that are handed on to the command, and the one that says that the terminal has another size.
-const FORWARDED: [Signal; 6] =
-    [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGUSR1, Signal::SIGUSR2];
+const FORWARDED: [Signal; 6] = [
+    Signal::SIGINT,
+    Signal::SIGTERM,
+    Signal::SIGHUP,
+    Signal::SIGQUIT,
+    Signal::SIGUSR1,
+    Signal::SIGUSR2,
+];
 
 /// The forwarded signals, blocked for as long as this lives and read from a descriptor instead.
 #[derive(Debug)]
@@ -32,7 +38,10 @@ impl Signals {
     pub(super) fn block() -> Result<Self, Error> {
         let failed = |error: nix::Error| Error::io("block signals of", Path::new("nvbind"))(error);
         let mut set = SigSet::empty();
-        FORWARDED.iter().chain(&[Signal::SIGWINCH]).for_each(|signal| set.add(*signal));
+        FORWARDED
+            .iter()
+            .chain(&[Signal::SIGWINCH])
+            .for_each(|signal| set.add(*signal));
         let mut before = SigSet::empty();
         sigprocmask(SigmaskHow::SIG_BLOCK, Some(&set), Some(&mut before)).map_err(failed)?;
         let fd = SignalFd::with_flags(&set, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC).map_err(failed)?;

@@ -2,7 +2,7 @@
 
 use crate::native::bundle::Lock;
 use crate::native::dirs::check_id;
-use crate::native::{Dirs, Error, cgroup, logs};
+use crate::native::{Dirs, Error, cgroup, logs, rootfs};
 use nvbind_alloc::{Binding, Ledger, Status};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::io;
@@ -31,7 +31,11 @@ pub fn stop(ledger: &Ledger, key: &str, grace: Duration) -> Result<(), Error> {
     }
     let cgroup = binding.cgroup.as_deref().unwrap_or_default();
     cgroup::kill(cgroup, &binding.name)?;
-    if ended_within(ledger, &binding, PATIENCE)? { Ok(()) } else { Err(Error::Stuck { name: binding.name }) }
+    if ended_within(ledger, &binding, PATIENCE)? {
+        Ok(())
+    } else {
+        Err(Error::Stuck { name: binding.name })
+    }
 }
 
 /// Forgets a container that has ended, with its log; with `force` one that runs is killed first.
@@ -52,7 +56,10 @@ pub fn remove(ledger: &mut Ledger, dirs: &Dirs, key: &str, force: bool) -> Resul
 pub(super) fn own(binding: Binding) -> Result<Binding, Error> {
     match binding.cgroup {
         Some(_) => Ok(binding),
-        None => Err(Error::OtherEngine { name: binding.name, engine: binding.engine }),
+        None => Err(Error::OtherEngine {
+            name: binding.name,
+            engine: binding.engine,
+        }),
     }
 }
 
@@ -94,6 +101,7 @@ pub(super) fn clean_but_log(dirs: &Dirs, id: &str, name: &str) -> Result<(), Err
     cgroup::kill(&cgroup, name)?;
     cgroup::remove(&cgroup)?;
     remove_folder(&bundle)?;
+    rootfs::unmount(dirs, id);
     logs::remove_all_but_logs(&dirs.container(id))
 }
 

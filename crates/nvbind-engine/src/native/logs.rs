@@ -29,7 +29,11 @@ impl Log {
     pub(super) fn create(folder: &Path) -> Result<Self, Error> {
         std::fs::create_dir_all(folder).map_err(Error::io("make folder", folder))?;
         let file = open(folder).map_err(Error::io("write", &folder.join(FILE)))?;
-        Ok(Self { folder: folder.to_owned(), file, length: 0 })
+        Ok(Self {
+            folder: folder.to_owned(),
+            file,
+            length: 0,
+        })
     }
 
     /// Writes some output down. A full disk loses output; it does not stop the container.
@@ -52,7 +56,11 @@ impl Log {
 }
 
 fn open(folder: &Path) -> io::Result<File> {
-    File::options().create(true).append(true).mode(0o600).open(folder.join(FILE))
+    File::options()
+        .create(true)
+        .append(true)
+        .mode(0o600)
+        .open(folder.join(FILE))
 }
 
 /// Copies a container's log to `out`; with `follow` until the container has ended.

@@ -19,7 +19,12 @@ pub(super) fn loopback_up() -> rustix::io::Result<()> {
     let mut answer = [0u8; 64];
     let (length, _) = recv(&socket, &mut answer, RecvFlags::empty())?;
     // nlmsgerr: the header, then a negative errno; 0 acknowledges.
-    match answer.get(16..20).filter(|_| length >= 20).and_then(|bytes| bytes.try_into().ok()).map(i32::from_ne_bytes) {
+    match answer
+        .get(16..20)
+        .filter(|_| length >= 20)
+        .and_then(|bytes| bytes.try_into().ok())
+        .map(i32::from_ne_bytes)
+    {
         Some(0) => Ok(()),
         Some(code) => Err(Errno::from_raw_os_error(-code)),
         None => Err(Errno::PROTO),

@@ -105,7 +105,9 @@ fn binding(dirs: &Dirs, request: &Request<'_>, workload: &Workload) -> Result<Bi
 
 /// Seconds since 1970.
 pub(super) fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |time| time.as_secs())
 }
 
 fn live(
@@ -119,8 +121,15 @@ fn live(
     let prepared = bundle::write(request, resolved, dirs)?;
     rootfs::mount(&prepared, dirs)?;
     let signals = foreground::Signals::block()?;
-    let console = prepared.tty.then(|| terminal::Console::listen(&prepared.bundle)).transpose()?;
-    let streams = if prepared.stdin { Streams::default() } else { Streams::without_input()? };
+    let console = prepared
+        .tty
+        .then(|| terminal::Console::listen(&prepared.bundle))
+        .transpose()?;
+    let streams = if prepared.stdin {
+        Streams::default()
+    } else {
+        Streams::without_input()?
+    };
     let mut capsule = Capsule::create(&prepared, streams, console.as_ref().map(terminal::Console::path))?;
     on_step(Step::Created);
     start(&mut capsule, &prepared)?;

@@ -46,20 +46,37 @@ pub fn launch(
 
 fn hand_over(name: &str, supervisor: &mut Command) -> Result<(), Error> {
     let program = Path::new(supervisor.get_program()).to_owned();
-    let spawned = supervisor.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
+    let spawned = supervisor
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn();
     let mut child = spawned.map_err(Error::io("start", &program))?;
     let mut said = String::new();
     if let Some(stdout) = child.stdout.as_mut() {
-        stdout.read_to_string(&mut said).map_err(Error::io("listen to", &program))?;
+        stdout
+            .read_to_string(&mut said)
+            .map_err(Error::io("listen to", &program))?;
     }
     if said == STARTED {
         return Ok(());
     }
     let _ = child.wait();
-    Err(match said.split_once(' ').and_then(|(code, why)| Some((code.parse().ok()?, why))) {
-        Some((code, why)) => Error::Supervisor { why: why.to_owned(), code },
-        None => Error::Supervisor { why: format!("the supervisor of container '{name}' was killed; try again"), code: 1 },
-    })
+    Err(
+        match said
+            .split_once(' ')
+            .and_then(|(code, why)| Some((code.parse().ok()?, why)))
+        {
+            Some((code, why)) => Error::Supervisor {
+                why: why.to_owned(),
+                code,
+            },
+            None => Error::Supervisor {
+                why: format!("the supervisor of container '{name}' was killed; try again"),
+                code: 1,
+            },
+        },
+    )
 }
 
 /// After a start that failed: the supervisor has cleaned up itself, or was killed, or never took the binding over.
@@ -113,13 +130,20 @@ fn live(ledger: &mut Ledger, dirs: &Dirs, id: &str) -> Result<u8, Error> {
     rootfs::mount(&prepared, dirs)?;
     let signals = Signals::block()?;
     let console = prepared.tty.then(|| terminal::Console::listen(&bundle)).transpose()?;
-    let (streams, mut outputs) = if prepared.tty { (Streams::default(), Vec::new()) } else { logged_streams()? };
+    let (streams, mut outputs) = if prepared.tty {
+        (Streams::default(), Vec::new())
+    } else {
+        logged_streams()?
+    };
     let mut capsule = Capsule::create(&prepared, streams, console.as_ref().map(terminal::Console::path))?;
     if let Some(console) = console {
         outputs.push(console.accept()?);
     }
     start(&mut capsule, &prepared)?;
-    ledger.update(id, &Change::running(capsule.pid().as_raw_nonzero().get().unsigned_abs()))?;
+    ledger.update(
+        id,
+        &Change::running(capsule.pid().as_raw_nonzero().get().unsigned_abs()),
+    )?;
     report_start()?;
     attend(&capsule, &signals, outputs, &mut log)
 }
@@ -128,7 +152,11 @@ fn live(ledger: &mut Ledger, dirs: &Dirs, id: &str) -> Result<u8, Error> {
 fn logged_streams() -> Result<(Streams, Vec<OwnedFd>), Error> {
     let pipe = || pipe_with(PipeFlags::CLOEXEC).map_err(Error::io("make a pipe for", Path::new("the log")));
     let ((out, stdout), (err, stderr)) = (pipe()?, pipe()?);
-    let streams = Streams { stdout: Some(stdout), stderr: Some(stderr), ..Streams::without_input()? };
+    let streams = Streams {
+        stdout: Some(stdout),
+        stderr: Some(stderr),
+        ..Streams::without_input()?
+    };
     Ok((streams, vec![out, err]))
 }
 
@@ -137,7 +165,10 @@ fn report_start() -> Result<(), Error> {
     let mut stdout = std::io::stdout();
     let _ = stdout.write_all(STARTED.as_bytes()).and_then(|()| stdout.flush());
     let null = Path::new("/dev/null");
-    let file = File::options().write(true).open(null).map_err(Error::io("open", null))?;
+    let file = File::options()
+        .write(true)
+        .open(null)
+        .map_err(Error::io("open", null))?;
     rustix::stdio::dup2_stdout(file).map_err(Error::io("open", null))
 }
 
@@ -152,7 +183,11 @@ fn attend(capsule: &Capsule, signals: &Signals, mut outputs: Vec<OwnedFd>, log: 
             PollFd::from_borrowed_fd(capsule.pidfd(), PollFlags::IN),
             PollFd::from_borrowed_fd(signals.fd(), PollFlags::IN),
         ];
-        fds.extend(outputs.iter().map(|output| PollFd::from_borrowed_fd(output.as_fd(), PollFlags::IN)));
+        fds.extend(
+            outputs
+                .iter()
+                .map(|output| PollFd::from_borrowed_fd(output.as_fd(), PollFlags::IN)),
+        );
         wait(&mut fds)?;
         let ended = !fds[0].revents().is_empty();
         drop(fds);

@@ -45,8 +45,13 @@ impl Console {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut ancillary = RecvAncillaryBuffer::new(&mut space);
         let mut name = [0u8; 256];
-        recvmsg(&stream, &mut [IoSliceMut::new(&mut name)], &mut ancillary, RecvFlags::CMSG_CLOEXEC)
-            .map_err(|error| failed(error.into()))?;
+        recvmsg(
+            &stream,
+            &mut [IoSliceMut::new(&mut name)],
+            &mut ancillary,
+            RecvFlags::CMSG_CLOEXEC,
+        )
+        .map_err(|error| failed(error.into()))?;
         let received = ancillary.drain().find_map(|message| match message {
             RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
             _ => None,
@@ -83,17 +88,9 @@ pub(super) fn attend(capsule: &Capsule, signals: &Signals, master: OwnedFd, pass
     let _raw = pass_input.then(RawMode::enter).flatten();
     let mut relay = Relay::new(master, pass_input)?;
     relay.resize();
-    loop {
-        let (mut ended, mut signalled) = (false, false);
-        relay.wait(capsule, signals, &mut ended, &mut signalled)?;
-        if signalled && forward(capsule, signals) {
-            relay.resize();
-        }
-        if ended {
-            relay.drain();
-            return capsule.wait();
-        }
-    }
+    while !relay.step(capsule, signals)? {}
+    relay.drain();
+    capsule.wait()
 }
 
 /// Bytes under way between the two terminals.
@@ -105,12 +102,25 @@ struct Relay {
     output_open: bool,
 }
 
+/// What `poll` found.
+struct Ready {
+    end: bool,
+    signal: bool,
+    master: bool,
+    input: bool,
+}
+
 impl Relay {
     fn new(master: OwnedFd, input_open: bool) -> Result<Self, Error> {
         let failed = |error: Errno| Error::io("set up", Path::new("the container's terminal"))(error);
         let flags = fcntl_getfl(&master).map_err(failed)?;
         fcntl_setfl(&master, flags | OFlags::NONBLOCK).map_err(failed)?;
-        Ok(Self { master, input: Vec::new(), input_open, output_open: true })
+        Ok(Self {
+            master,
+            input: Vec::new(),
+            input_open,
+            output_open: true,
+        })
     }
 
     /// Gives the container's terminal the size of the caller's.
@@ -121,33 +131,52 @@ impl Relay {
         }
     }
 
-    /// Waits until something can be done, and does it.
-    fn wait(&mut self, capsule: &Capsule, signals: &Signals, ended: &mut bool, signalled: &mut bool) -> Result<(), Error> {
-        let master_flags = if self.input.is_empty() { PollFlags::IN } else { PollFlags::IN | PollFlags::OUT };
-        let read_input = self.input_open && self.input.is_empty();
-        let ready = {
-            let mut fds = vec![
-                PollFd::from_borrowed_fd(capsule.pidfd(), PollFlags::IN),
-                PollFd::from_borrowed_fd(signals.fd(), PollFlags::IN),
-            ];
-            // Hung up (nobody has the other side open), the master would be ready for ever.
-            let master = self.output_open.then_some(fds.len());
-            master.map(|_| fds.push(PollFd::from_borrowed_fd(self.master.as_fd(), master_flags)));
-            let input = read_input.then_some(fds.len());
-            input.map(|_| fds.push(PollFd::from_borrowed_fd(rustix::stdio::stdin(), PollFlags::IN)));
-            wait(&mut fds)?;
-            let ready = |index: usize| !fds[index].revents().is_empty();
-            (ready(0), ready(1), master.is_some_and(ready), input.is_some_and(ready))
-        };
-        (*ended, *signalled) = (ready.0, ready.1);
-        if ready.3 {
+    /// Waits until something can be done, and does it; `true` once the command has ended.
+    fn step(&mut self, capsule: &Capsule, signals: &Signals) -> Result<bool, Error> {
+        let ready = self.ready(capsule, signals)?;
+        // The new size before the keys that were typed after it.
+        if ready.signal && forward(capsule, signals) {
+            self.resize();
+        }
+        if ready.input {
             self.take_input();
         }
-        if ready.2 {
+        if ready.master {
             self.give_input();
             self.output_open = self.pass_output();
         }
-        Ok(())
+        Ok(ready.end)
+    }
+
+    fn ready(&self, capsule: &Capsule, signals: &Signals) -> Result<Ready, Error> {
+        let master_flags = if self.input.is_empty() {
+            PollFlags::IN
+        } else {
+            PollFlags::IN | PollFlags::OUT
+        };
+        let mut fds = vec![
+            PollFd::from_borrowed_fd(capsule.pidfd(), PollFlags::IN),
+            PollFd::from_borrowed_fd(signals.fd(), PollFlags::IN),
+        ];
+        let mut add = |wanted: bool, fd, flags| {
+            fds.extend(wanted.then(|| PollFd::from_borrowed_fd(fd, flags)));
+            wanted.then(|| fds.len() - 1)
+        };
+        // Hung up (nobody has the other side open), the master would be ready for ever.
+        let master = add(self.output_open, self.master.as_fd(), master_flags);
+        let input = add(
+            self.input_open && self.input.is_empty(),
+            rustix::stdio::stdin(),
+            PollFlags::IN,
+        );
+        wait(&mut fds)?;
+        let ready = |index: usize| !fds[index].revents().is_empty();
+        Ok(Ready {
+            end: ready(0),
+            signal: ready(1),
+            master: master.is_some_and(ready),
+            input: input.is_some_and(ready),
+        })
     }
 
     fn take_input(&mut self) {
@@ -212,4 +241,3 @@ pub(super) fn write_all(to: BorrowedFd<'_>, mut bytes: &[u8]) -> bool {
     }
     true
 }
-

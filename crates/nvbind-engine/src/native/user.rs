@@ -19,8 +19,13 @@ pub(super) fn find(rootfs: &Path, wanted: Option<&str>) -> Result<User, Error> {
     if matches!(wanted, "" | "0" | "root" | "0:0") {
         return Ok(User::default());
     }
-    let root = openat(CWD, rootfs, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-        .map_err(Error::io("open", rootfs))?;
+    let root = openat(
+        CWD,
+        rootfs,
+        OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )
+    .map_err(Error::io("open", rootfs))?;
     lookup(wanted, &read(&root, PASSWD), &read(&root, GROUP))
 }
 
@@ -39,13 +44,21 @@ fn read(root: &OwnedFd, path: &str) -> String {
 }
 
 fn lookup(wanted: &str, passwd: &str, group: &str) -> Result<User, Error> {
-    let (user, group_name) = wanted.split_once(':').map_or((wanted, None), |(user, group)| (user, Some(group)));
+    let (user, group_name) = wanted
+        .split_once(':')
+        .map_or((wanted, None), |(user, group)| (user, Some(group)));
     let entry = passwd_entry(passwd, user);
     let uid = entry.as_ref().map(|entry| entry.uid).or(user.parse().ok());
     let uid = uid.ok_or_else(|| unknown("user", user, PASSWD))?;
     if let Some(name) = group_name {
-        let gid = group_id(group, name).or(name.parse().ok()).ok_or_else(|| unknown("group", name, GROUP))?;
-        return Ok(User { uid, gid, groups: Vec::new() });
+        let gid = group_id(group, name)
+            .or(name.parse().ok())
+            .ok_or_else(|| unknown("group", name, GROUP))?;
+        return Ok(User {
+            uid,
+            gid,
+            groups: Vec::new(),
+        });
     }
     let gid = entry.as_ref().map_or(0, |entry| entry.gid);
     let groups = entry.map_or_else(Vec::new, |entry| groups_of(group, entry.name));
@@ -53,7 +66,11 @@ fn lookup(wanted: &str, passwd: &str, group: &str) -> Result<User, Error> {
 }
 
 fn unknown(kind: &'static str, name: &str, file: &'static str) -> Error {
-    Error::NoSuchUser { kind, name: name.to_owned(), file }
+    Error::NoSuchUser {
+        kind,
+        name: name.to_owned(),
+        file,
+    }
 }
 
 struct PasswdEntry<'a> {
@@ -67,10 +84,16 @@ fn passwd_entry<'a>(passwd: &'a str, user: &str) -> Option<PasswdEntry<'a>> {
     let entries = passwd.lines().filter_map(|line| {
         let mut fields = line.split(':');
         let name = fields.next()?;
-        Some(PasswdEntry { name, uid: fields.nth(1)?.parse().ok()?, gid: fields.next()?.parse().ok()? })
+        Some(PasswdEntry {
+            name,
+            uid: fields.nth(1)?.parse().ok()?,
+            gid: fields.next()?.parse().ok()?,
+        })
     });
     let number: Option<u32> = user.parse().ok();
-    entries.into_iter().find(|entry| entry.name == user || Some(entry.uid) == number)
+    entries
+        .into_iter()
+        .find(|entry| entry.name == user || Some(entry.uid) == number)
 }
 
 fn group_id(group: &str, name: &str) -> Option<u32> {
@@ -103,20 +126,51 @@ mod tests {
 
     #[test]
     fn names_and_numbers() {
-        let ada = User { uid: 1000, gid: 1001, groups: vec![44, 105] };
+        let ada = User {
+            uid: 1000,
+            gid: 1001,
+            groups: vec![44, 105],
+        };
         assert_eq!(look("ada").unwrap(), ada);
         assert_eq!(look("1000").unwrap(), ada);
-        assert_eq!(look("ada:video").unwrap(), User { uid: 1000, gid: 44, groups: vec![] });
-        assert_eq!(look("7:8").unwrap(), User { uid: 7, gid: 8, groups: vec![] });
-        assert_eq!(look("7").unwrap(), User { uid: 7, gid: 0, groups: vec![] });
+        assert_eq!(
+            look("ada:video").unwrap(),
+            User {
+                uid: 1000,
+                gid: 44,
+                groups: vec![]
+            }
+        );
+        assert_eq!(
+            look("7:8").unwrap(),
+            User {
+                uid: 7,
+                gid: 8,
+                groups: vec![]
+            }
+        );
+        assert_eq!(
+            look("7").unwrap(),
+            User {
+                uid: 7,
+                gid: 0,
+                groups: vec![]
+            }
+        );
     }
 
     #[test]
     fn who_is_not_there_is_named() {
         let line = look("eve").unwrap_err().to_string();
-        assert_eq!(line, "user 'eve' is not in the container's /etc/passwd: use a number or another name");
+        assert_eq!(
+            line,
+            "user 'eve' is not in the container's /etc/passwd: use a number or another name"
+        );
         let line = look("ada:wheel").unwrap_err().to_string();
-        assert_eq!(line, "group 'wheel' is not in the container's /etc/group: use a number or another name");
+        assert_eq!(
+            line,
+            "group 'wheel' is not in the container's /etc/group: use a number or another name"
+        );
     }
 
     #[test]

@@ -4,4 +4,5 @@
 mod bolt;
 mod common;
 mod docker;
+mod native;
 mod podman;
