@@ -99,7 +99,7 @@ impl Error {
     }
 
     /// Words of an image, or about it, for a message of one line.
-    pub(super) fn words(text: impl ToString) -> String {
+    pub(super) fn words(text: &(impl ToString + ?Sized)) -> String {
         text.to_string().replace(char::is_control, "?")
     }
 

@@ -1,14 +1,13 @@
-//! The files of an image as they lie: an OCI image layout or a docker archive, in a folder or in a tar file.
+//! The files of an image as they lie: an OCI image layout or a docker archive.
 
 use crate::image::blob::{Checked, Digest};
+use crate::image::source::Source;
 use crate::image::{Error, ImageConfig};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::{self, Read};
-use std::os::unix::fs::FileExt;
-use std::path::{Component, Path, PathBuf};
+use std::io::Read;
+use std::path::{Path, PathBuf};
 
 /// Size in bytes that no honest index, manifest or configuration reaches (the OCI distribution specification sets 4 MiB).
 const DOCUMENT_LIMIT: u64 = 4 << 20;
@@ -25,30 +24,27 @@ const ARCHITECTURE: &str = "arm64";
 
 /// Where an image lies.
 pub(super) struct Layout {
-    path: PathBuf,
     source: Source,
 }
 
-enum Source {
-    Folder,
-    /// Where in the file each member's content lies: offset and length.
-    Tar {
-        file: File,
-        members: HashMap<PathBuf, (u64, u64)>,
-    },
+/// The file of a layer.
+#[derive(Debug, Clone)]
+pub(super) struct Blob {
+    /// Its path below the layout.
+    pub(super) file: PathBuf,
+    /// Its digest, where the layout says.
+    pub(super) digest: Option<Digest>,
+    /// Its size in bytes.
+    pub(super) size: u64,
 }
 
 /// One layer as it lies.
 #[derive(Debug, Clone)]
 pub(super) struct Layer {
-    /// File below the layout.
-    pub(super) file: PathBuf,
-    /// Digest and size of the file, where the layout says.
-    pub(super) blob: Option<(Digest, u64)>,
+    /// Its file.
+    pub(super) blob: Blob,
     /// Digest of the plain tar in it.
     pub(super) diff_id: Digest,
-    /// Size of the file in bytes.
-    pub(super) size: u64,
 }
 
 /// What an image consists of.
@@ -118,36 +114,26 @@ struct DockerManifest {
 impl Layout {
     /// Opens a layout.
     pub(super) fn open(path: &Path) -> Result<Self, Error> {
-        let metadata = std::fs::metadata(path).map_err(|source| match source.kind() {
-            io::ErrorKind::NotFound => Error::Missing { path: path.to_owned() },
-            _ => Error::io(path, "cannot be read")(source),
-        })?;
-        let source = if metadata.is_dir() {
-            Source::Folder
-        } else {
-            index_tar(path)?
-        };
         Ok(Self {
-            path: path.to_owned(),
-            source,
+            source: Source::open(path)?,
         })
     }
 
     pub(super) fn path(&self) -> &Path {
-        &self.path
+        self.source.path()
     }
 
     /// What the image with this reference consists of.
     pub(super) fn contents(&self, reference: Option<&str>) -> Result<Contents, Error> {
         if let Some(bytes) = self.document(Path::new("index.json"))? {
             let index: Index = self.parse("index.json", &bytes)?;
-            return self.oci(self.choose(index.manifests, reference)?, DEPTH);
+            return self.oci(&self.choose(index.manifests, reference)?, DEPTH);
         }
         let bytes = self.document(Path::new("manifest.json"))?;
         let bytes = bytes.ok_or_else(|| Error::NotAnImage {
-            path: self.path.clone(),
+            path: self.path().to_owned(),
         })?;
-        self.docker(self.parse("manifest.json", &bytes)?, reference)
+        self.docker(&self.parse::<Vec<_>>("manifest.json", &bytes)?, reference)
     }
 
     fn choose(&self, all: Vec<Descriptor>, reference: Option<&str>) -> Result<Vec<Descriptor>, Error> {
@@ -159,7 +145,7 @@ impl Layout {
                 .collect()
         };
         let known = || all.iter().flat_map(names).collect::<Vec<_>>();
-        let ambiguous = || self.reference_error(reference, known());
+        let ambiguous = || self.reference_error(reference, &known());
         let Some(wanted) = reference else {
             // Without names, several entries are one image for several platforms.
             return if all.len() > 1 && known().len() > 1 {
@@ -180,47 +166,51 @@ impl Layout {
         }
     }
 
-    fn reference_error(&self, wanted: Option<&str>, known: Vec<String>) -> Error {
+    fn reference_error(&self, wanted: Option<&str>, known: &[String]) -> Error {
         let known = known.iter().map(Error::words).collect();
         Error::Reference {
-            path: self.path.clone(),
+            path: self.path().to_owned(),
             wanted: wanted.map(Error::words),
             known,
         }
     }
 
     /// Goes from the entries of an index to the manifest for this machine.
-    fn oci(&self, entries: Vec<Descriptor>, depth: usize) -> Result<Contents, Error> {
+    fn oci(&self, entries: &[Descriptor], depth: usize) -> Result<Contents, Error> {
         let fits = |entry: &&Descriptor| {
             entry
                 .platform
                 .as_ref()
                 .is_none_or(|platform| platform.os == "linux" && platform.architecture == ARCHITECTURE)
         };
-        let known = entries
+        let known: Vec<String> = entries
             .iter()
             .filter_map(|entry| entry.platform.as_ref())
             .map(Platform::to_string)
             .collect();
-        let entry = entries.iter().find(fits).ok_or_else(|| self.platform_error(known))?;
+        let entry = entries.iter().find(fits).ok_or_else(|| self.platform_error(&known))?;
         let bytes = self.verified(entry)?;
         if entry.media_type.contains("index") || entry.media_type.contains("manifest.list") {
             if depth == 0 {
                 return Err(self.malformed(&entry.digest, "indexes lie in each other without end"));
             }
             let index: Index = self.parse(&entry.digest, &bytes)?;
-            return self.oci(index.manifests, depth - 1);
+            return self.oci(&index.manifests, depth - 1);
         }
         let manifest: Manifest = self.parse(&entry.digest, &bytes)?;
         let configuration = self.verified(&manifest.config)?;
         let blobs = manifest.layers.iter().map(|layer| {
             let digest = self.digest(&layer.digest)?;
-            Ok((blob_path(&digest), Some((digest, layer.size)), layer.size))
+            Ok(Blob {
+                file: blob_path(&digest),
+                digest: Some(digest),
+                size: layer.size,
+            })
         });
         self.assemble(&configuration, blobs.collect::<Result<_, Error>>()?)
     }
 
-    fn docker(&self, images: Vec<DockerManifest>, reference: Option<&str>) -> Result<Contents, Error> {
+    fn docker(&self, images: &[DockerManifest], reference: Option<&str>) -> Result<Contents, Error> {
         let known: Vec<String> = images
             .iter()
             .flat_map(|image| image.repo_tags.clone().unwrap_or_default())
@@ -230,19 +220,22 @@ impl Layout {
         };
         let mut fitting = images.iter().filter(tagged);
         let (Some(image), None) = (fitting.next(), fitting.next()) else {
-            return Err(self.reference_error(reference, known));
+            return Err(self.reference_error(reference, &known));
         };
         let configuration = self.document(&image.config)?;
         let name = image.config.display().to_string();
         let configuration = configuration.ok_or_else(|| self.malformed(&name, "it is missing"))?;
-        let layers = image
-            .layers
-            .iter()
-            .map(|file| Ok((file.clone(), None, self.size(file)?)));
+        let layers = image.layers.iter().map(|file| {
+            Ok(Blob {
+                file: file.clone(),
+                digest: None,
+                size: self.size(file)?,
+            })
+        });
         self.assemble(&configuration, layers.collect::<Result<_, Error>>()?)
     }
 
-    fn assemble(&self, bytes: &[u8], blobs: Vec<(PathBuf, Option<(Digest, u64)>, u64)>) -> Result<Contents, Error> {
+    fn assemble(&self, bytes: &[u8], blobs: Vec<Blob>) -> Result<Contents, Error> {
         let id = Digest::of(bytes);
         let configuration: Configuration = self.parse(&id.to_string(), bytes)?;
         let platform = Platform {
@@ -250,7 +243,7 @@ impl Layout {
             architecture: configuration.architecture,
         };
         if !platform.architecture.is_empty() && (platform.architecture != ARCHITECTURE || platform.os != "linux") {
-            return Err(self.platform_error(vec![platform.to_string()]));
+            return Err(self.platform_error(&[platform.to_string()]));
         }
         let diff_ids = configuration.rootfs.diff_ids;
         if diff_ids.len() != blobs.len() {
@@ -261,12 +254,10 @@ impl Layout {
             );
             return Err(self.malformed(&id.to_string(), &why));
         }
-        let layers = blobs.into_iter().zip(&diff_ids).map(|((file, blob, size), diff_id)| {
+        let layers = blobs.into_iter().zip(&diff_ids).map(|(blob, diff_id)| {
             Ok(Layer {
-                file,
                 blob,
                 diff_id: self.digest(diff_id)?,
-                size,
             })
         });
         let layers = layers.collect::<Result<_, Error>>()?;
@@ -277,10 +268,10 @@ impl Layout {
         })
     }
 
-    fn platform_error(&self, known: Vec<String>) -> Error {
+    fn platform_error(&self, known: &[String]) -> Error {
         let known = known.iter().map(Error::words).collect();
         Error::Platform {
-            path: self.path.clone(),
+            path: self.path().to_owned(),
             wanted: format!("linux/{ARCHITECTURE}"),
             known,
         }
@@ -295,7 +286,7 @@ impl Layout {
         let digest = self.digest(&descriptor.digest)?;
         let bytes = self.document(&blob_path(&digest))?;
         let bytes = bytes.ok_or_else(|| self.malformed(&descriptor.digest, "it is missing"))?;
-        Checked::new(bytes.as_slice()).verify(&self.path, &digest, Some(descriptor.size))?;
+        Checked::new(bytes.as_slice()).verify(self.path(), &digest, Some(descriptor.size))?;
         Ok(bytes)
     }
 
@@ -305,7 +296,7 @@ impl Layout {
             return Ok(None);
         };
         let read = reader.take(DOCUMENT_LIMIT + 1).read_to_end(&mut bytes);
-        read.map_err(Error::io(&self.path, format!("cannot read {}", file.display())))?;
+        read.map_err(Error::io(self.path(), format!("cannot read {}", file.display())))?;
         if bytes.len() as u64 > DOCUMENT_LIMIT {
             return Err(self.malformed(&file.display().to_string(), "it is longer than 4 MiB"));
         }
@@ -318,7 +309,7 @@ impl Layout {
 
     pub(super) fn malformed(&self, document: &str, why: &str) -> Error {
         Error::Malformed {
-            path: self.path.clone(),
+            path: self.path().to_owned(),
             document: Error::words(document),
             why: Error::words(why),
         }
@@ -326,31 +317,12 @@ impl Layout {
 
     fn size(&self, file: &Path) -> Result<u64, Error> {
         let missing = || self.malformed(&file.display().to_string(), "it is missing");
-        match &self.source {
-            Source::Folder => Ok(std::fs::metadata(self.path.join(below(file)))
-                .map_err(|_| missing())?
-                .len()),
-            Source::Tar { members, .. } => members.get(&below(file)).map(|(_, size)| *size).ok_or_else(missing),
-        }
+        self.source.size(file).ok_or_else(missing)
     }
 
     /// A reader of one file; `None` when there is none.
     pub(super) fn read(&self, file: &Path) -> Result<Option<Box<dyn Read + Send + '_>>, Error> {
-        let file = below(file);
-        match &self.source {
-            Source::Folder => match File::open(self.path.join(&file)) {
-                Ok(opened) => Ok(Some(Box::new(opened))),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-                Err(error) => Err(Error::io(&self.path, format!("cannot open {}", file.display()))(error)),
-            },
-            Source::Tar { file: tar, members } => Ok(members.get(&file).map(|(offset, length)| {
-                Box::new(Section {
-                    file: tar,
-                    offset: *offset,
-                    left: *length,
-                }) as _
-            })),
-        }
+        self.source.read(file)
     }
 }
 
@@ -362,50 +334,4 @@ impl std::fmt::Display for Platform {
 
 fn blob_path(digest: &Digest) -> PathBuf {
     Path::new("blobs/sha256").join(digest.hex())
-}
-
-/// A path without anything that leads out of the layout.
-fn below(path: &Path) -> PathBuf {
-    path.components()
-        .filter(|part| matches!(part, Component::Normal(_)))
-        .collect()
-}
-
-fn index_tar(path: &Path) -> Result<Source, Error> {
-    // The words of the tar reader are about bytes that are no tar: they help nobody.
-    let failed = || |_: io::Error| Error::NotAnImage { path: path.to_owned() };
-    let mut file = File::open(path).map_err(Error::io(path, "cannot be opened"))?;
-    let mut members = HashMap::new();
-    let mut archive = tar::Archive::new(&mut file);
-    for entry in archive.entries_with_seek().map_err(failed())? {
-        let entry = entry.map_err(failed())?;
-        if entry.header().entry_type().is_file() {
-            members.insert(
-                below(&entry.path().map_err(failed())?),
-                (entry.raw_file_position(), entry.size()),
-            );
-        }
-    }
-    drop(archive);
-    Ok(Source::Tar { file, members })
-}
-
-/// A part of a file.
-struct Section<'a> {
-    file: &'a File,
-    offset: u64,
-    left: u64,
-}
-
-impl Read for Section<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let wanted = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
-        let length = self.file.read_at(&mut buffer[..wanted], self.offset)?;
-        if length == 0 && wanted > 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        self.offset += length as u64;
-        self.left -= length as u64;
-        Ok(length)
-    }
 }

@@ -6,6 +6,7 @@ mod decompress;
 mod error;
 mod layer;
 mod layout;
+mod source;
 mod store;
 mod tree;
 

@@ -67,7 +67,7 @@ fn build(
     }
     let rootfs = new.join("rootfs");
     std::fs::create_dir_all(&rootfs).map_err(failed())?;
-    let total = contents.layers.iter().map(|layer| layer.size).sum();
+    let total = contents.layers.iter().map(|layer| layer.blob.size).sum();
     let mut done = 0;
     let mut count = |bytes: usize| {
         done += bytes as u64;
@@ -98,8 +98,8 @@ fn enter(rootfs: &Path) -> io::Result<()> {
 }
 
 fn open_layer<'a>(layout: &'a Layout, layer: &Layer) -> Result<Box<dyn Read + Send + 'a>, Error> {
-    let missing = || layout.malformed(&layer.file.display().to_string(), "it is missing");
-    layout.read(&layer.file)?.ok_or_else(missing)
+    let missing = || layout.malformed(&layer.blob.file.display().to_string(), "it is missing");
+    layout.read(&layer.blob.file)?.ok_or_else(missing)
 }
 
 /// Unpacks one layer and believes it only after its last byte.
@@ -108,14 +108,14 @@ fn unpack(layout: &Layout, layer: &Layer, reader: impl Read, count: &mut dyn FnM
     let refused = |error: io::Error| Error::Layer {
         path: path.to_owned(),
         digest: layer.diff_id.to_string(),
-        why: Error::words(error),
+        why: Error::words(&error),
     };
     let mut raw = Checked::new(Counted { inner: reader, count });
     let mut plain = Checked::new(decompress(&mut raw).map_err(refused)?);
     unpack_layer(&mut plain).map_err(refused)?;
     plain.verify(path, &layer.diff_id, None)?;
-    match &layer.blob {
-        Some((digest, size)) => raw.verify(path, digest, Some(*size)),
+    match &layer.blob.digest {
+        Some(digest) => raw.verify(path, digest, Some(layer.blob.size)),
         None => Ok(()),
     }
 }

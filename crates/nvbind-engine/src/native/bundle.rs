@@ -109,7 +109,7 @@ pub(super) fn resolve(
         }
         (None, Some(ImageRef::Layout { path, reference })) => {
             let Image { rootfs, config } = image::ensure(&dirs.images(), path, reference.as_deref(), &mut |unpack| {
-                on_step(Step::Unpack(unpack))
+                on_step(Step::Unpack(unpack));
             })?;
             config.fill(&mut workload);
             Some(rootfs)

@@ -67,10 +67,10 @@ pub(super) fn own(binding: Binding) -> Result<Binding, Error> {
 fn signal(binding: &Binding, signal: Signal) {
     let pid = binding.pid.and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
     let Some(pid) = pid else { return };
-    if let Ok(fd) = pidfd_open(pid, PidfdFlags::empty()) {
-        if cgroup::holds(binding.cgroup.as_deref().unwrap_or_default(), pid) {
-            let _ = pidfd_send_signal(&fd, signal);
-        }
+    if let Ok(fd) = pidfd_open(pid, PidfdFlags::empty())
+        && cgroup::holds(binding.cgroup.as_deref().unwrap_or_default(), pid)
+    {
+        let _ = pidfd_send_signal(&fd, signal);
     }
 }
 

@@ -1,4 +1,5 @@
 //! The engines, each started for real.
+#![allow(clippy::unwrap_used)] // a test that cannot go on says where
 
 #[cfg(feature = "bolt")]
 mod bolt;
