@@ -137,6 +137,10 @@ pub struct Hook {
 impl Edits {
     /// Adds the edits of another device: entries that are already there are not repeated.
     pub fn merge(&mut self, other: Edits) {
+        if self.is_empty() {
+            *self = other;
+            return;
+        }
         extend_new(&mut self.env, other.env);
         extend_new(&mut self.device_nodes, other.device_nodes);
         extend_new(&mut self.net_devices, other.net_devices);

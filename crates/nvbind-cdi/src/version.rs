@@ -43,14 +43,20 @@ impl Spec {
         let limit = rank(version).ok_or_else(|| Error::UnknownVersion(version.to_owned()))?;
         if Some(limit) < rank("0.7.0") {
             self.container_edits.additional_gids.clear();
-            self.devices.iter_mut().for_each(|device| device.container_edits.additional_gids.clear());
+            self.devices
+                .iter_mut()
+                .for_each(|device| device.container_edits.additional_gids.clear());
         }
         if Some(limit) < rank("0.5.0") {
-            self.devices.retain(|device| device.name.starts_with(|first: char| first.is_ascii_alphabetic()));
+            self.devices
+                .retain(|device| device.name.starts_with(|first: char| first.is_ascii_alphabetic()));
         }
         let needed = self.required_version();
         if rank(needed) > Some(limit) {
-            return Err(Error::NeedsVersion { needed, limit: version.to_owned() });
+            return Err(Error::NeedsVersion {
+                needed,
+                limit: version.to_owned(),
+            });
         }
         self.cdi_version = needed.to_owned();
         Ok(())
@@ -179,7 +185,8 @@ mod tests {
         let spec: Spec = serde_json::from_value(text).unwrap();
         let limited = |version: &str| {
             let mut spec = spec.clone();
-            spec.limit_version(version).map(|()| (spec.cdi_version, spec.devices.len()))
+            spec.limit_version(version)
+                .map(|()| (spec.cdi_version, spec.devices.len()))
         };
         assert_eq!(limited("1.0.0").unwrap(), ("0.7.0".to_owned(), 2));
         assert_eq!(limited("0.5.0").unwrap(), ("0.5.0".to_owned(), 2));
@@ -188,7 +195,11 @@ mod tests {
         let mut moved = spec.clone();
         moved.devices[1].container_edits = serde_json::from_value(serde_json::json!({
             "deviceNodes": [{ "path": "/dev/nvidia0", "hostPath": "/driver/dev/nvidia0" }],
-        })).unwrap();
-        assert!(matches!(moved.limit_version("0.4.0"), Err(Error::NeedsVersion { needed: "0.5.0", .. })));
+        }))
+        .unwrap();
+        assert!(matches!(
+            moved.limit_version("0.4.0"),
+            Err(Error::NeedsVersion { needed: "0.5.0", .. })
+        ));
     }
 }

@@ -335,12 +335,26 @@ struct File {
     profile: Vec<Profile>,
 }
 
+/// The profiles that come with nvbind, as text.
+const SHIPPED: &str = include_str!("profiles.toml");
+
+/// The text of one profile that comes with nvbind: from its `[[profile]]` line to the next.
+///
+/// Reading one section instead of the whole file keeps the start of every `--sim` command short.
+pub(crate) fn shipped_text(name: &str) -> Option<&'static str> {
+    let starts: Vec<usize> = SHIPPED.match_indices("\n[[profile]]\n").map(|(at, _)| at + 1).collect();
+    let ends = starts.iter().skip(1).copied().chain([SHIPPED.len()]);
+    let mut sections = starts.iter().zip(ends).map(|(start, end)| &SHIPPED[*start..end]);
+    let heading = format!("name = \"{name}\"");
+    sections.find(|section| section.lines().nth(1) == Some(heading.as_str()))
+}
+
 /// The profiles that come with nvbind.
 pub fn all() -> &'static [Profile] {
     static ALL: OnceLock<Vec<Profile>> = OnceLock::new();
     ALL.get_or_init(|| {
         // The text is part of the program and a test reads it: it cannot fail to parse in what is shipped.
-        let file: Result<File, _> = toml::from_str(include_str!("profiles.toml"));
+        let file: Result<File, _> = toml::from_str(SHIPPED);
         file.map(|file| file.profile).unwrap_or_default()
     })
 }
@@ -352,8 +366,11 @@ pub fn by_name(name: &str) -> Option<&'static Profile> {
 
 /// The profile with this name, or the first one of the file at this path.
 pub fn load(name_or_path: &str) -> Result<Profile, Error> {
-    if let Some(profile) = by_name(name_or_path) {
-        return Ok(profile.clone());
+    if let Some(text) = shipped_text(name_or_path) {
+        return parse(text).map_err(|reason| Error::BadProfile {
+            path: name_or_path.into(),
+            reason,
+        });
     }
     let path = Path::new(name_or_path);
     if !path.is_file() {
@@ -424,6 +441,14 @@ fn is_bus_id(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_shipped_profile_is_found_by_its_text_alone() {
+        for profile in all() {
+            assert_eq!(load(&profile.name).as_ref().ok(), Some(profile));
+        }
+        assert_eq!(shipped_text("dgx"), None);
+    }
 
     #[test]
     fn every_shipped_profile_is_sound() {

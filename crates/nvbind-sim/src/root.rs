@@ -40,23 +40,41 @@ impl SimRoot {
 /// `profile_or_path` names a profile or a profile file, `library` is the simulated NVML library, `overlay` a folder
 /// with a real user-space driver. Any number of callers may do this at once, and any may be killed.
 pub fn ensure(base: &Path, profile_or_path: &str, library: &Path, overlay: Option<&Path>) -> Result<SimRoot, Error> {
+    // A shipped profile is known by its name and its text; it is read only when the machine has to be made.
+    if let Some(text) = profile::shipped_text(profile_or_path) {
+        let stamp = stamp(text, library, overlay)?;
+        let root = SimRoot {
+            path: base.join(profile_or_path),
+        };
+        if is_made_from(&root.path, &stamp) {
+            return Ok(root);
+        }
+        return make(base, profile::load(profile_or_path)?, library, overlay, &stamp);
+    }
     let profile = profile::load(profile_or_path)?;
-    let path = base.join(&profile.name);
-    let stamp = stamp(&profile, library, overlay)?;
-    let root = SimRoot { path };
-    if is_made_from(&root.path, &stamp) {
+    // The profile is plain data: it cannot fail to become JSON.
+    let stamp = stamp(&serde_json::to_string(&profile).unwrap_or_default(), library, overlay)?;
+    make(base, profile, library, overlay, &stamp)
+}
+
+/// Makes the root unless it has this stamp.
+fn make(base: &Path, profile: Profile, library: &Path, overlay: Option<&Path>, stamp: &str) -> Result<SimRoot, Error> {
+    let root = SimRoot {
+        path: base.join(&profile.name),
+    };
+    if is_made_from(&root.path, stamp) {
         return Ok(root);
     }
     fs::create_dir_all(base).map_err(Error::io("make", base))?;
     let _lock = lock(&base.join(format!(".{}.lock", profile.name)))?;
-    if !is_made_from(&root.path, &stamp) {
-        build(base, &root.path, profile, library, overlay, &stamp)?;
+    if !is_made_from(&root.path, stamp) {
+        build(base, &root.path, profile, library, overlay, stamp)?;
     }
     Ok(root)
 }
 
 /// What a root is made from; two roots with the same stamp are the same.
-fn stamp(profile: &Profile, library: &Path, overlay: Option<&Path>) -> Result<String, Error> {
+fn stamp(profile: &str, library: &Path, overlay: Option<&Path>) -> Result<String, Error> {
     let identity = |path: &Path| -> Result<String, Error> {
         let meta = fs::metadata(path).map_err(Error::io("read", path))?;
         let time = format!("{}.{}", meta.mtime(), meta.mtime_nsec());
@@ -70,8 +88,6 @@ fn stamp(profile: &Profile, library: &Path, overlay: Option<&Path>) -> Result<St
     };
     let library = identity(library)?;
     let overlay = overlay.map(identity).transpose()?.unwrap_or_default();
-    // The profile is plain data: it cannot fail to become JSON.
-    let profile = serde_json::to_string(profile).unwrap_or_default();
     Ok(format!(
         "layout {LAYOUT}\nlibrary {library}\noverlay {overlay}\nprofile {profile}\n"
     ))
