@@ -1,7 +1,7 @@
 //! The libraries that the dynamic loader must find.
 
 use super::Warnings;
-use super::root::Root;
+use super::root::{Folder, Root};
 use nvbind_gpu::ldcache::flags_of_elf;
 use rustix::io::Errno;
 use std::os::unix::fs::FileExt;
@@ -17,14 +17,35 @@ pub(super) struct Library {
 }
 
 /// Looks at the libraries. One that is not there (its mount was not asked for) is passed over.
+///
+/// A folder holds libraries of one kind, so the first of each folder is read and of the others only the names are
+/// looked up: with a hundred libraries this is most of what the hook would do.
 pub(super) fn inspect(root: &Root, paths: &[PathBuf], warnings: &mut Warnings) -> Vec<Library> {
     let mut libraries = Vec::with_capacity(paths.len());
+    let mut known: Option<(&Path, Folder, i32)> = None;
     for path in paths {
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+            continue;
+        };
+        if let Some((folder, handle, flags)) = &known
+            && *folder == parent
+        {
+            if handle.has(name) {
+                libraries.push(Library {
+                    path: path.clone(),
+                    flags: *flags,
+                });
+            }
+            continue;
+        }
         match flags(root, path) {
-            Ok(Some(flags)) => libraries.push(Library {
-                path: path.clone(),
-                flags,
-            }),
+            Ok(Some(flags)) => {
+                known = root.folder(parent).ok().map(|handle| (parent, handle, flags));
+                libraries.push(Library {
+                    path: path.clone(),
+                    flags,
+                });
+            }
             Ok(None) => warnings.add(format!("{} is no library of a known machine", path.display())),
             Err(Errno::NOENT) => {}
             Err(error) => warnings.add(format!("{} cannot be read: {error}", path.display())),

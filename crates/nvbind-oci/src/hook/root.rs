@@ -105,6 +105,11 @@ impl Folder {
         .map(Self)
     }
 
+    /// Whether the folder has something of that name; a link is not followed.
+    pub(super) fn has(&self, name: &OsStr) -> bool {
+        rustix::fs::statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW).is_ok()
+    }
+
     /// Reads a regular file of at most `max` bytes. A link is not followed: like absence, it gives `None`.
     pub(super) fn read(&self, name: &str, max: u64) -> Result<Option<Vec<u8>>, Errno> {
         let flags = READ | OFlags::NOFOLLOW;

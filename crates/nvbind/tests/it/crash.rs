@@ -20,20 +20,33 @@ fn traced(machine: &Machine, arguments: &[&str], kill_at: Option<usize>) -> usiz
     command.envs(nvbind.get_envs().filter_map(|(name, value)| Some((name, value?))));
     command.arg("-o").arg(&log).arg("-e").arg(format!("trace={EFFECTS}"));
     if let Some(n) = kill_at {
-        command.arg("-e").arg(format!("inject={EFFECTS}:signal=SIGKILL:when={n}"));
+        command
+            .arg("-e")
+            .arg(format!("inject={EFFECTS}:signal=SIGKILL:when={n}"));
     }
-    command.arg(nvbind.get_program()).args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command
+        .arg(nvbind.get_program())
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
     let status = command.status().expect("strace");
     let text = fs::read_to_string(&log).expect("strace's log");
     assert!(kill_at.is_some() || status.success(), "{arguments:?}: {status}\n{text}");
-    text.lines().filter(|line| line.contains('(') && !line.starts_with("---") && !line.starts_with("+++")).count()
+    text.lines()
+        .filter(|line| line.contains('(') && !line.starts_with("---") && !line.starts_with("+++"))
+        .count()
 }
 
 /// Everything that a container of this machine could leave behind: mounts, cgroups, processes, folders.
 fn traces(machine: &Machine, name: &str) -> Vec<String> {
     let dir = machine.dir().display().to_string();
     let mounts = fs::read_to_string("/proc/self/mountinfo").expect("mountinfo");
-    let mut found: Vec<String> = mounts.lines().filter(|line| line.contains(&dir)).map(str::to_owned).collect();
+    let mut found: Vec<String> = mounts
+        .lines()
+        .filter(|line| line.contains(&dir))
+        .map(str::to_owned)
+        .collect();
     for folder in ["state/run", "state/containers"] {
         let entries = fs::read_dir(machine.dir().join(folder)).into_iter().flatten().flatten();
         found.extend(entries.map(|entry| entry.path().display().to_string()));
@@ -50,13 +63,28 @@ fn processes_of(dir: &Path, name: &str) -> Vec<String> {
         let root = fs::read_link(pid.join("root")).is_ok_and(|root| root.starts_with(dir));
         (root || command.contains(name)).then(|| format!("{}: {command}", pid.display()))
     };
-    let processes = fs::read_dir("/proc").expect("/proc").flatten().map(|entry| entry.path());
-    processes.filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().parse::<u32>().is_ok())).filter_map(|pid| of_machine(&pid)).collect()
+    let processes = fs::read_dir("/proc")
+        .expect("/proc")
+        .flatten()
+        .map(|entry| entry.path());
+    processes
+        .filter(|path| {
+            path.file_name()
+                .is_some_and(|name| name.to_string_lossy().parse::<u32>().is_ok())
+        })
+        .filter_map(|pid| of_machine(&pid))
+        .collect()
 }
 
 fn cgroups() -> Vec<String> {
-    let output = Command::new("find").args(["/sys/fs/cgroup", "-mindepth", "2", "-type", "d", "-path", "*nvbind*"]).output().expect("find");
-    String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect()
+    let output = Command::new("find")
+        .args(["/sys/fs/cgroup", "-mindepth", "2", "-type", "d", "-path", "*nvbind*"])
+        .output()
+        .expect("find");
+    String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .map(str::to_owned)
+        .collect()
 }
 
 /// The ids of the containers that are listed, so that the cgroups of other tests are not taken for ours.
@@ -70,7 +98,11 @@ fn id_of(machine: &Machine, name: &str) -> Option<String> {
 
 fn assert_nothing_is_left(machine: &Machine, name: &str, at: usize) {
     let id = id_of(machine, name);
-    assert_eq!(machine.ok(&["ps", "--all", "--format", "json"]).trim(), "[]", "killed at call {at}");
+    assert_eq!(
+        machine.ok(&["ps", "--all", "--format", "json"]).trim(),
+        "[]",
+        "killed at call {at}"
+    );
     let left = traces(machine, name);
     assert!(left.is_empty(), "killed at call {at}: {left:#?}");
     if let Some(id) = id {
@@ -84,7 +116,20 @@ fn a_run_killed_at_any_step_leaves_nothing() {
     let machine = Machine::new("l40s");
     let rootfs = machine.rootfs();
     let name = format!("crash-{}", std::process::id());
-    let arguments = ["run", "--name", &name, "--gpu", "1", "--isolation", "exclusive", "--rootfs", &rootfs, "--", "sleep", "0.01"];
+    let arguments = [
+        "run",
+        "--name",
+        &name,
+        "--gpu",
+        "1",
+        "--isolation",
+        "exclusive",
+        "--rootfs",
+        &rootfs,
+        "--",
+        "sleep",
+        "0.01",
+    ];
     machine.ok(&arguments);
     let calls = traced(&machine, &arguments, None);
     assert!(calls > 20, "only {calls} calls with an effect were seen");
@@ -102,22 +147,36 @@ fn a_supervisor_that_is_killed_is_found() {
     let name = format!("orphan-{}", std::process::id());
     let exclusive = ["run", "--isolation", "exclusive", "--gpu", "0", "--rootfs", &rootfs];
     machine.ok(&[&exclusive[..], &["--detach", "--name", &name, "--", "sleep", "1000"]].concat());
-    let listed: serde_json::Value = serde_json::from_str(&machine.ok(&["ps", "--format", "json"])).expect("ps prints JSON");
+    let listed: serde_json::Value =
+        serde_json::from_str(&machine.ok(&["ps", "--format", "json"])).expect("ps prints JSON");
     let container = listed[0]["pid"].as_u64().expect("pid");
     let status = fs::read_to_string(format!("/proc/{container}/status")).expect("status");
-    let supervisor = status.lines().find_map(|line| line.strip_prefix("PPid:")).expect("PPid").trim().to_owned();
+    let supervisor = status
+        .lines()
+        .find_map(|line| line.strip_prefix("PPid:"))
+        .expect("PPid")
+        .trim()
+        .to_owned();
     let command = fs::read(format!("/proc/{supervisor}/cmdline")).expect("cmdline");
-    assert!(String::from_utf8_lossy(&command).contains("supervise"), "{supervisor} is no supervisor");
+    assert!(
+        String::from_utf8_lossy(&command).contains("supervise"),
+        "{supervisor} is no supervisor"
+    );
     nvbind_testkit::check(Command::new("kill").args(["-KILL", &supervisor]));
     nvbind_testkit::wait_until("the end of the supervisor", || is_dead(&supervisor));
     // The next command ends the container and gives the GPU back; its log stays until it is removed.
     machine.ok(&[&exclusive[..], &["--", "true"]].concat());
-    assert!(is_dead(&container.to_string()), "the container outlived the command that cleans up");
+    assert!(
+        is_dead(&container.to_string()),
+        "the container outlived the command that cleans up"
+    );
     machine.ok(&["rm", &name]);
     assert_nothing_is_left(&machine, &name, 0);
 }
 
 fn is_dead(pid: &str) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit(')').next().is_none_or(|rest| rest.is_empty() || rest.trim_start().starts_with('Z'))
+    stat.rsplit(')')
+        .next()
+        .is_none_or(|rest| rest.is_empty() || rest.trim_start().starts_with('Z'))
 }

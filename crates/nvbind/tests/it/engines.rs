@@ -9,7 +9,10 @@ use std::process::{Command, Output, Stdio};
 
 /// Lists the GPUs, then makes the node of one that was not given and opens it.
 fn see(machine: &Machine) -> String {
-    format!("nvidia-smi -L; mknod /tmp/other c 195 {} && cat /tmp/other", machine.minors()[7])
+    format!(
+        "nvidia-smi -L; mknod /tmp/other c 195 {} && cat /tmp/other",
+        machine.minors()[7]
+    )
 }
 
 /// Two GPUs and no others, and the node of another cannot be opened.
@@ -208,7 +211,16 @@ fn podman_with_the_spec() {
     let vendor = format!("test{}.nvbind.io", std::process::id());
     let spec = Removed(format!("/var/run/cdi/nvbind-it-{}.yaml", std::process::id()));
     std::fs::create_dir_all("/var/run/cdi").expect("/var/run/cdi");
-    machine.ok(&["cdi", "generate", "--cdi-version", "0.5.0", "--vendor", &vendor, "--output", &spec.0]);
+    machine.ok(&[
+        "cdi",
+        "generate",
+        "--cdi-version",
+        "0.5.0",
+        "--vendor",
+        &vendor,
+        "--output",
+        &spec.0,
+    ]);
     let run = |arguments: &[&str]| {
         let mut command = podman.podman();
         command
@@ -218,7 +230,9 @@ fn podman_with_the_spec() {
         command.args(arguments);
         command
     };
-    let output = run(&["debian:nvbind", "sh", "-c", &see(&machine)]).output().expect("podman");
+    let output = run(&["debian:nvbind", "sh", "-c", &see(&machine)])
+        .output()
+        .expect("podman");
     assert_two_of_eight(&machine, &output);
     assert_eq!(
         run(&["debian:nvbind", "sh", "-c", "exit 7"])

@@ -103,9 +103,18 @@ fn a_gpu_that_was_not_given_cannot_be_opened_even_by_a_node_the_container_makes(
     let said = stderr(&output);
     let lines: Vec<&str> = said.lines().collect();
     assert_eq!(lines.len(), 3, "{said}");
-    assert!(lines[0].contains("/tmp/given") && lines[0].contains("No such device"), "{said}");
-    assert!(lines[1].contains("/tmp/other") && lines[1].contains("Operation not permitted"), "{said}");
-    assert!(lines[2].contains("/dev/nvidia") && lines[2].contains("No such device"), "{said}");
+    assert!(
+        lines[0].contains("/tmp/given") && lines[0].contains("No such device"),
+        "{said}"
+    );
+    assert!(
+        lines[1].contains("/tmp/other") && lines[1].contains("Operation not permitted"),
+        "{said}"
+    );
+    assert!(
+        lines[2].contains("/dev/nvidia") && lines[2].contains("No such device"),
+        "{said}"
+    );
 }
 
 #[test]

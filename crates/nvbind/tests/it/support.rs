@@ -119,9 +119,16 @@ impl Machine {
 /// What a failed test left running goes with its machine.
 impl Drop for Machine {
     fn drop(&mut self) {
-        let Ok(listed) = self.nvbind().args(["ps", "--all", "--format", "json"]).output() else { return };
+        let Ok(listed) = self.nvbind().args(["ps", "--all", "--format", "json"]).output() else {
+            return;
+        };
         let rows: Value = serde_json::from_slice(&listed.stdout).unwrap_or_default();
-        for id in rows.as_array().into_iter().flatten().filter_map(|row| row["id"].as_str()) {
+        for id in rows
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|row| row["id"].as_str())
+        {
             let _ = self.nvbind().args(["rm", "--force", id]).output();
         }
     }

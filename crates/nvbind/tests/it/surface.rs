@@ -130,5 +130,8 @@ fn the_lowest_version_that_the_content_needs_is_written() {
     assert_eq!(version(&[]), "0.7.0");
     let without_groups = ["--feature-flag", "no-additional-gids-for-device-nodes"];
     assert_eq!(version(&without_groups), "0.5.0");
-    assert_eq!(version(&[&without_groups[..], &["--class", "gpu.coherent"]].concat()), "0.6.0");
+    assert_eq!(
+        version(&[&without_groups[..], &["--class", "gpu.coherent"]].concat()),
+        "0.6.0"
+    );
 }
