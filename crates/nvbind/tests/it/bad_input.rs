@@ -87,11 +87,11 @@ fn run_refuses_and_changes_nothing() {
         ),
         (
             &["--user", "nosuchuser", "--rootfs", &rootfs, "--", "true"],
-            4,
+            2,
             &["nosuchuser"],
         ),
         (&["--rootfs", "/no/such/root", "--", "true"], 4, &["/no/such/root"]),
-        (&["--rootfs", "/etc/hostname", "--", "true"], 4, &["/etc/hostname"]),
+        (&["--rootfs", "/etc/hostname", "--", "true"], 2, &["/etc/hostname"]),
         (&["/no/such/image.tar", "--", "true"], 4, &["/no/such/image.tar"]),
         (&["--runtime", "docker", "debian:12", "--", "true"], 5, &["docker"]),
     ];
