@@ -59,7 +59,10 @@ impl Containers {
     /// The containers with what their engines say of them now, oldest first.
     pub(crate) fn list(&mut self) -> Result<Vec<Binding>, Failure> {
         for binding in self.ledger.list()? {
-            self.refresh(&binding)?;
+            // An engine that does not answer must not hide the containers of the others.
+            if let Err(failure) = self.refresh(&binding) {
+                output::warn(&format!("container '{}': {}", binding.name, failure.message));
+            }
         }
         Ok(self.ledger.list()?)
     }
@@ -166,6 +169,15 @@ impl Containers {
         Ok(())
     }
 
+    /// Writes down that a container of another engine runs.
+    pub(crate) fn note_running(&mut self, binding: &Binding) -> Result<(), Failure> {
+        let running = Change {
+            status: Some(Status::Running),
+            ..Change::default()
+        };
+        Ok(self.ledger.update(&binding.id, &running)?)
+    }
+
     /// Writes down what another engine says of a container in the background.
     fn refresh(&mut self, binding: &Binding) -> Result<(), Failure> {
         if !binding.detached || binding.status == Status::Exited {
@@ -178,11 +190,20 @@ impl Containers {
         };
         match state {
             Some(ContainerState::Exited(code)) => Ok(self.ledger.update(&binding.id, &Change::exited(code, now()))?),
-            Some(ContainerState::Created | ContainerState::Running) => Ok(()),
-            // Removed behind our back: there is nothing left to hold devices.
-            None => self.discard(binding),
+            Some(ContainerState::Running) if binding.status == Status::Created => self.note_running(binding),
+            Some(ContainerState::Running) => Ok(()),
+            // Its nvbind is still about to make or start it.
+            Some(ContainerState::Created) | None if is_owned(binding)? => Ok(()),
+            // Killed before the start, or removed behind our back: there is nothing left to hold devices.
+            Some(ContainerState::Created) | None => self.discard(binding),
         }
     }
+}
+
+/// Whether the nvbind that answers for the binding is alive.
+fn is_owned(binding: &Binding) -> Result<bool, Failure> {
+    let me = Owner::current().map_err(|error| Failure::io("cannot read /proc/self", &error))?;
+    Ok(binding.owner.is_alive(&me.boot_id))
 }
 
 #[cfg(feature = "bolt")]

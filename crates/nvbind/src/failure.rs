@@ -18,7 +18,7 @@ pub(crate) const UNABLE: u8 = 5;
 #[derive(Debug)]
 pub(crate) struct Failure {
     /// One line: what failed, on which thing, why, what to do next.
-    message: String,
+    pub(crate) message: String,
     /// What caused it, and what caused that.
     causes: Vec<String>,
     /// The exit code.

@@ -5,7 +5,7 @@ use crate::containers::{Containers, now};
 use crate::context::Context;
 use crate::failure::{Failure, NOT_FOUND, UNABLE, USAGE};
 use crate::{output, shim, supervise};
-use nvbind_alloc::{Binding, Change, Owner, Status};
+use nvbind_alloc::{Binding, Owner, Status};
 use nvbind_cdi::{Edits, GenerateOptions};
 use nvbind_config::{Config, Roots};
 use nvbind_engine::native::{self, Request, Step};
@@ -153,14 +153,11 @@ impl Plan<'_> {
         containers.ledger.begin(&binding)?;
         let outcome = self.start_elsewhere(containers);
         match outcome {
-            Ok(status) if self.workload.detach => {
-                containers.ledger.update(
-                    &self.id,
-                    &Change {
-                        status: Some(Status::Running),
-                        ..Change::default()
-                    },
-                )?;
+            Ok(status) if self.workload.detach && status.code == 0 => {
+                if let Err(failure) = containers.note_running(&binding) {
+                    self.undo(containers, &binding, &failure);
+                    return Err(failure);
+                }
                 output::text(&format!("{}\n", self.workload.name))?;
                 Ok(status.code)
             }

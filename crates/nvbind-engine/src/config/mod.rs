@@ -69,7 +69,7 @@ fn process(workload: &Workload, place: &Place) -> Value {
         "args": workload.command,
         "env": environment(workload),
         "cwd": workload.workdir.as_deref().unwrap_or(Path::new("/")),
-        "capabilities": { "bounding": capabilities, "effective": held, "permitted": held },
+        "capabilities": { "bounding": capabilities, "effective": held, "permitted": held, "inheritable": [], "ambient": [] },
         "rlimits": [{ "type": "RLIMIT_NOFILE", "soft": place.open_files, "hard": place.open_files }],
         "noNewPrivileges": true,
     })
@@ -109,7 +109,8 @@ fn mounts(workload: &Workload, place: &Place) -> Vec<Value> {
 }
 
 fn bind(source: &Path, target: &Path, read_only: bool) -> Value {
-    let access = if read_only { "ro" } else { "rw" };
+    // Of file systems below the volume, too.
+    let access = if read_only { "rro" } else { "rw" };
     json!({ "destination": target, "type": "bind", "source": source, "options": ["rbind", "rprivate", access] })
 }
 

@@ -1,5 +1,6 @@
-//! The system calls that a container may not make: what Docker's default profile (moby `profiles/seccomp`) refuses to a
-//! container without added capabilities. Written as a deny list, because the filter is compiled on every start.
+//! The system calls that a container may not make: the ones that Docker's default profile (moby `profiles/seccomp`) refuses
+//! by name to a container without added capabilities, and sockets to the hypervisor. Written as a deny list, because the
+//! filter is compiled on every start; calls that neither list knows are allowed here and refused there.
 
 use serde_json::{Value, json};
 
@@ -91,6 +92,9 @@ const ARCHITECTURES: [&str; 3] = ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARC
 #[cfg(target_arch = "aarch64")]
 const ARCHITECTURES: [&str; 2] = ["SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM"];
 
+/// `AF_VSOCK`: sockets to the hypervisor, which no network namespace confines.
+const VSOCK: u64 = 40;
+
 /// `linux.seccomp` of every container.
 pub(super) fn profile() -> Value {
     json!({
@@ -111,6 +115,12 @@ fn rules() -> Vec<Value> {
         json!({ "names": names, "action": "SCMP_ACT_ERRNO", "errnoRet": NOT_PERMITTED }),
         // Its flags lie in memory, where a filter cannot look.
         json!({ "names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": NOT_THERE }),
+        json!({
+            "names": ["socket"],
+            "action": "SCMP_ACT_ERRNO",
+            "errnoRet": NOT_PERMITTED,
+            "args": [{ "index": 0, "value": VSOCK, "op": "SCMP_CMP_EQ" }],
+        }),
     ];
     rules.extend(CLONE_NAMESPACES.map(|flag| {
         json!({

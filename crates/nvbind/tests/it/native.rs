@@ -290,6 +290,32 @@ fn the_options_of_run_shape_the_container() {
 }
 
 #[test]
+fn a_read_only_volume_is_read_only_all_the_way_down() {
+    let machine = Machine::new("t4");
+    let below = machine.dir().join("data/below");
+    std::fs::create_dir_all(&below).expect("data");
+    nvbind_testkit::check(Command::new("mount").args(["-t", "tmpfs", "none"]).arg(&below));
+    let volume = format!("{}:/data:ro", machine.dir().join("data").display());
+    let arguments = [
+        "run",
+        "--rootfs",
+        &machine.rootfs(),
+        "-v",
+        &volume,
+        "--",
+        "touch",
+        "/data/below/x",
+    ];
+    let output = machine.output(&arguments);
+    nvbind_testkit::check(Command::new("umount").arg(&below));
+    assert!(
+        !output.status.success() && stderr(&output).contains("Read-only"),
+        "{}",
+        stderr(&output)
+    );
+}
+
+#[test]
 fn memory_and_cpu_limits_hold() {
     let machine = Machine::new("t4");
     let rootfs = machine.rootfs();
