@@ -167,6 +167,17 @@ impl Ledger {
             .map(|_| ())
     }
 
+    /// Forgets a binding as [`Ledger::finish`] does, if `owner` is its owner (still); `false` when it is not.
+    pub fn finish_owned(&mut self, id: &str, owner: &Owner) -> Result<bool, Error> {
+        let deleted = self.run(|connection| {
+            connection.execute(
+                "DELETE FROM binding WHERE id = ?1 AND owner_pid = ?2 AND owner_start = ?3 AND owner_boot = ?4",
+                params![id, owner.pid, owner.start_time, owner.boot_id],
+            )
+        })?;
+        Ok(deleted == 1)
+    }
+
     /// Every binding, oldest first.
     pub fn list(&self) -> Result<Vec<Binding>, Error> {
         self.select("ORDER BY created_at, id", [])

@@ -97,6 +97,14 @@ impl Capsule {
         let _ = pidfd_send_signal(&self.pidfd, signal);
     }
 
+    /// Tells the first process that its terminal is gone. One that does not listen is killed: the kernel keeps every other
+    /// signal from the first process of a container that has no handler for it.
+    pub(super) fn hang_up(&self) {
+        let catches = std::fs::read_to_string(format!("/proc/{}/status", self.pid.as_raw_nonzero()))
+            .is_ok_and(|status| catches(&status, Signal::HUP));
+        self.signal(if catches { Signal::HUP } else { Signal::KILL });
+    }
+
     /// Kills every process of the container.
     pub fn kill(&self) -> Result<(), Error> {
         cgroup::kill(&self.cgroup, &self.name)
@@ -124,6 +132,13 @@ impl Capsule {
             }
         }
     }
+}
+
+/// Whether a process has a handler for a signal, by its `/proc/<pid>/status`.
+fn catches(status: &str, signal: Signal) -> bool {
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+    let mask = caught.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask >> (signal.as_raw() - 1) & 1 == 1)
 }
 
 /// Which failures are the command's own, by the words of `libcontainer` 0.7 (`workload/default.rs`).
@@ -166,4 +181,18 @@ fn one_line(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     text.replace('\n', " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_handler_is_seen() {
+        let status = "Name:\tsh\nSigIgn:\t0000000000000001\nSigCgt:\t0000000000010002\n";
+        assert!(catches(status, Signal::INT));
+        assert!(!catches(status, Signal::HUP));
+        assert!(catches("SigCgt:\t0000000000000001\n", Signal::HUP));
+        assert!(!catches("", Signal::HUP));
+    }
 }

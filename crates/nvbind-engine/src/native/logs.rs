@@ -2,7 +2,7 @@
 
 use crate::native::lifecycle::{own, remove_folder};
 use crate::native::{Dirs, Error};
-use nvbind_alloc::{Ledger, Status};
+use nvbind_alloc::{Ledger, Status, boot_id};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -63,7 +63,7 @@ fn open(folder: &Path) -> io::Result<File> {
         .open(folder.join(FILE))
 }
 
-/// Copies a container's log to `out`; with `follow` until the container has ended.
+/// Copies a container's log to `out`; with `follow` until the container has ended, or who wrote it is gone.
 pub fn logs(ledger: &Ledger, dirs: &Dirs, key: &str, follow: bool, out: &mut dyn Write) -> Result<(), Error> {
     let binding = own(ledger.find(key)?)?;
     let folder = dirs.container(&binding.id);
@@ -76,12 +76,10 @@ pub fn logs(ledger: &Ledger, dirs: &Dirs, key: &str, follow: bool, out: &mut dyn
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         opened => opened.map_err(failed())?,
     };
+    let boot = boot_id().map_err(nvbind_alloc::Error::Proc)?;
     loop {
         // Asked before the copy: what is written before the end is in it.
-        let running = match ledger.find(&binding.id) {
-            Err(nvbind_alloc::Error::NotFound { .. }) => false,
-            found => found?.status != Status::Exited,
-        };
+        let running = is_written(ledger, &binding.id, &boot)?;
         copy_and_flush(&mut file, out).map_err(failed())?;
         if !follow || !running {
             return Ok(());
@@ -91,6 +89,15 @@ pub fn logs(ledger: &Ledger, dirs: &Dirs, key: &str, follow: bool, out: &mut dyn
             copy_and_flush(&mut file, out).map_err(failed())?;
             file = newer;
         }
+    }
+}
+
+/// Whether more may come: the container has not ended, and the process that writes its log lives.
+fn is_written(ledger: &Ledger, id: &str, boot: &str) -> Result<bool, Error> {
+    match ledger.find(id) {
+        Err(nvbind_alloc::Error::NotFound { .. }) => Ok(false),
+        Ok(binding) => Ok(binding.status != Status::Exited && binding.owner.is_alive(boot)),
+        Err(error) => Err(error.into()),
     }
 }
 

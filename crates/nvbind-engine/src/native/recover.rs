@@ -18,21 +18,22 @@ pub fn recover(ledger: &mut Ledger, dirs: &Dirs) -> Result<Vec<String>, Error> {
     for binding in dead.into_iter().filter_map(|binding| own(binding).ok()) {
         let me = Owner::current().map_err(nvbind_alloc::Error::Proc)?;
         if ledger.claim(&binding.id, &binding.owner, &me)? {
-            bury(ledger, dirs, &binding)?;
+            bury(ledger, dirs, &binding, &me)?;
             recovered.push(binding.name);
         }
     }
     Ok(recovered)
 }
 
-fn bury(ledger: &mut Ledger, dirs: &Dirs, binding: &Binding) -> Result<(), Error> {
+/// Ends a container whose binding `me` has claimed. A binding that is somebody else's by then stays.
+fn bury(ledger: &mut Ledger, dirs: &Dirs, binding: &Binding, me: &Owner) -> Result<(), Error> {
     settle(dirs, &binding.id, &binding.name)?;
     if binding.detached && binding.status == Status::Running {
         clean_but_log(dirs, &binding.id, &binding.name)?;
         ledger.update(&binding.id, &Change::exited(KILLED, now()))?;
     } else {
         clean(dirs, &binding.id, &binding.name)?;
-        ledger.finish(&binding.id)?;
+        ledger.finish_owned(&binding.id, me)?;
     }
     Ok(())
 }

@@ -20,10 +20,13 @@ use std::process::{Command, Stdio};
 /// What a supervisor says on its standard output once the container runs. Anything else is its exit code and why.
 const STARTED: &str = "started";
 
+/// Environment variable that tells a supervisor who started it. Its parent would not do: that may be a tracer.
+const LAUNCHER: &str = "NVBIND_LAUNCHER";
+
 /// Starts a workload in the background and returns once its command runs.
 ///
 /// `supervisor` is the command that ends up in [`supervise`] with the same folders and id (nvbind itself, with its hidden
-/// subcommand); its standard streams are set here.
+/// subcommand); its standard streams are set here, and a variable of its environment, which it has to get.
 pub fn launch(
     ledger: &mut Ledger,
     dirs: &Dirs,
@@ -46,7 +49,9 @@ pub fn launch(
 
 fn hand_over(name: &str, supervisor: &mut Command) -> Result<(), Error> {
     let program = Path::new(supervisor.get_program()).to_owned();
+    let me = Owner::current().map_err(nvbind_alloc::Error::Proc)?;
     let spawned = supervisor
+        .env(LAUNCHER, format!("{} {} {}", me.pid, me.start_time, me.boot_id))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
@@ -89,6 +94,20 @@ fn abandon(ledger: &mut Ledger, dirs: &Dirs, request: &Request<'_>) -> Result<()
     recover(ledger, dirs).map(|_| ())
 }
 
+/// Who started this supervisor; `None` when [`launch`] did not.
+fn launcher() -> Option<Owner> {
+    parse_owner(&std::env::var(LAUNCHER).ok()?)
+}
+
+fn parse_owner(text: &str) -> Option<Owner> {
+    let mut words = text.split(' ');
+    Some(Owner {
+        pid: words.next()?.parse().ok()?,
+        start_time: words.next()?.parse().ok()?,
+        boot_id: words.next()?.to_owned(),
+    })
+}
+
 /// Answers for the container that [`launch`] prepared: returns when it has ended. To be called first thing in a process
 /// of one thread that [`launch`] started; says on standard output what came of it.
 pub fn supervise(dirs: &Dirs, id: &str) -> Result<(), Error> {
@@ -104,7 +123,9 @@ fn supervise_inner(dirs: &Dirs, id: &str) -> Result<(), Error> {
     let mut ledger = Ledger::open(&dirs.state)?;
     let binding = lifecycle::own(ledger.find(id)?)?;
     let me = Owner::current().map_err(nvbind_alloc::Error::Proc)?;
-    if !ledger.claim(id, &binding.owner, &me)? {
+    // Only from the launcher: another owner has found it dead, and removes what it left.
+    let claimed = launcher().map_or(Ok(false), |launcher| ledger.claim(id, &launcher, &me))?;
+    if !claimed {
         return Err(nvbind_alloc::Error::NotFound { key: id.to_owned() }.into());
     }
     let outcome = live(&mut ledger, dirs, id);
@@ -212,4 +233,17 @@ fn drain(output: &OwnedFd, log: &mut Log) -> bool {
         }
     }
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_launcher_is_named_in_full() {
+        let owner = parse_owner("7 4711 boot").unwrap();
+        assert_eq!((owner.pid, owner.start_time, owner.boot_id.as_str()), (7, 4711, "boot"));
+        assert_eq!(parse_owner("7 4711"), None);
+        assert_eq!(parse_owner("a 4711 boot"), None);
+    }
 }

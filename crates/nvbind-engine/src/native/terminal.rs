@@ -99,7 +99,10 @@ struct Relay {
     /// Input that the container has not taken yet.
     input: Vec<u8>,
     input_open: bool,
-    output_open: bool,
+    /// Some process has the container's terminal open.
+    master_open: bool,
+    /// Somebody reads what the caller's standard output takes.
+    stdout_open: bool,
 }
 
 /// What `poll` found.
@@ -119,7 +122,8 @@ impl Relay {
             master,
             input: Vec::new(),
             input_open,
-            output_open: true,
+            master_open: true,
+            stdout_open: true,
         })
     }
 
@@ -143,7 +147,7 @@ impl Relay {
         }
         if ready.master {
             self.give_input();
-            self.output_open = self.pass_output();
+            self.pass_output(capsule);
         }
         Ok(ready.end)
     }
@@ -163,7 +167,7 @@ impl Relay {
             wanted.then(|| fds.len() - 1)
         };
         // Hung up (nobody has the other side open), the master would be ready for ever.
-        let master = add(self.output_open, self.master.as_fd(), master_flags);
+        let master = add(self.master_open, self.master.as_fd(), master_flags);
         let input = add(
             self.input_open && self.input.is_empty(),
             rustix::stdio::stdin(),
@@ -203,15 +207,23 @@ impl Relay {
         }
     }
 
-    /// Passes one buffer of output on; `false` when there will be no more.
-    fn pass_output(&self) -> bool {
+    /// Passes one buffer of output on.
+    fn pass_output(&mut self, capsule: &Capsule) {
         let mut buffer = [0u8; 16384];
         match read(&self.master, &mut buffer) {
-            Ok(0) => false,
-            Ok(length) => write_all(rustix::stdio::stdout(), &buffer[..length]),
-            Err(Errno::INTR | Errno::AGAIN) => true,
+            Ok(length @ 1..) => self.show(capsule, &buffer[..length]),
+            Err(Errno::INTR | Errno::AGAIN) => {}
             // EIO: no process has the terminal open.
-            Err(_) => false,
+            Ok(0) | Err(_) => self.master_open = false,
+        }
+    }
+
+    /// Writes output where the caller wants it. Once nobody reads there, the container is told, and its output dropped:
+    /// a command whose terminal is full would wait for ever.
+    fn show(&mut self, capsule: &Capsule, output: &[u8]) {
+        if self.stdout_open && !write_all(rustix::stdio::stdout(), output) {
+            self.stdout_open = false;
+            capsule.hang_up();
         }
     }
 
