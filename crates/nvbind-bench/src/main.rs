@@ -23,6 +23,7 @@ struct Bench {
     bin: PathBuf,
     rootfs: PathBuf,
     work: PathBuf,
+    state: PathBuf,
 }
 
 struct Figure {
@@ -32,17 +33,22 @@ struct Figure {
 
 fn main() {
     let build = PathBuf::from(required("NVBIND_BUILD"));
-    let work = env::temp_dir().join(format!("nvbind-bench-{}", std::process::id()));
+    // Engines keep bundles, and hosts their CDI specs, below /run: a tmpfs.
+    let work = Path::new("/dev/shm").join(format!("nvbind-bench-{}", std::process::id()));
     fs::create_dir_all(work.join("cdi")).expect("create the bench's folder");
     let bench = Bench {
         bin: build.join("bin"),
         rootfs: required("NVBIND_BENCH_ROOTFS").into(),
         work,
+        // The simulated machine has device nodes, which a tmpfs may refuse to open.
+        state: env::temp_dir().join(format!("nvbind-bench-state-{}", std::process::id())),
     };
     bench.passthrough();
     bench.cdi_generate();
     bench.native();
-    fs::remove_dir_all(&bench.work).expect("remove the bench's folder");
+    for folder in [&bench.work, &bench.state] {
+        fs::remove_dir_all(folder).expect("remove the bench's folder");
+    }
 }
 
 fn required(name: &str) -> String {
@@ -55,9 +61,7 @@ fn required(name: &str) -> String {
 impl Bench {
     fn nvbind(&self) -> Command {
         let mut command = Command::new(self.bin.join("nvbind"));
-        command
-            .env("NVBIND_STATE_DIR", self.work.join("state"))
-            .env("NVBIND_SIM", PROFILE);
+        command.env("NVBIND_STATE_DIR", &self.state).env("NVBIND_SIM", PROFILE);
         command
     }
 
@@ -86,14 +90,17 @@ impl Bench {
         if peer.is_some() {
             figures.push(figure("C nvidia-container-runtime create"));
         }
+        let runc = Path::new("runc");
+        let mut candidates: Vec<(&Path, &Path)> = vec![(&shim, &plain), (runc, &plain), (runc, &floor)];
+        candidates.extend(peer.iter().map(|peer| (peer.as_path(), plain.as_path())));
         for round in 0..WARM_UP + PAIRS {
-            fs::write(plain.join("config.json"), &original).expect("restore config.json");
-            let mut times = vec![self.create(&shim, &plain, round)];
-            fs::write(plain.join("config.json"), &original).expect("restore config.json");
-            times.push(self.create(Path::new("runc"), &plain, round));
-            times.push(self.create(Path::new("runc"), &floor, round));
-            if let Some(peer) = &peer {
-                times.push(self.create(peer, &plain, round));
+            // Each comes first in its turn: what runs after a `delete` pays for the kernel's cleaning up.
+            let mut times = vec![Duration::ZERO; candidates.len()];
+            for turn in 0..candidates.len() {
+                let index = (round + turn) % candidates.len();
+                let (runtime, bundle) = candidates[index];
+                fs::write(plain.join("config.json"), &original).expect("restore config.json");
+                times[index] = self.create(runtime, bundle, round);
             }
             keep(&mut figures, times, round);
         }
