@@ -41,6 +41,9 @@ impl FromStr for Volume {
         if !target.starts_with('/') {
             return Err(bad("the container path is not absolute"));
         }
+        if is_taken(target) {
+            return Err(bad("the container's own /, /proc, /sys and /dev cannot be replaced"));
+        }
         let read_only = match parts.next() {
             None | Some("rw") => false,
             Some("ro") => true,
@@ -55,6 +58,15 @@ impl FromStr for Volume {
             read_only,
         })
     }
+}
+
+/// Whether a container needs the place for itself. Below `/dev` and `/sys` there is room (`/dev/shm`).
+fn is_taken(target: &str) -> bool {
+    let path = std::path::Path::new(target);
+    let whole = ["/", "/sys", "/dev"]
+        .iter()
+        .any(|own| path == std::path::Path::new(own));
+    whole || path.starts_with("/proc") || target.split('/').any(|part| part == "..")
 }
 
 impl fmt::Display for Volume {

@@ -7,6 +7,7 @@ use libcontainer::container::builder::ContainerBuilder;
 use libcontainer::syscall::syscall::SyscallType;
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid};
 use rustix::thread::set_thread_groups;
+use std::cell::Cell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -17,6 +18,8 @@ pub struct Capsule {
     cgroup: String,
     pid: Pid,
     pidfd: OwnedFd,
+    /// The signal on whose behalf it was killed.
+    ended_by: Cell<Option<Signal>>,
 }
 
 /// Standard streams for a container; `None` is the caller's own.
@@ -70,6 +73,7 @@ impl Capsule {
             cgroup: prepared.cgroup.clone(),
             pid,
             pidfd,
+            ended_by: Cell::new(None),
         })
     }
 
@@ -97,12 +101,17 @@ impl Capsule {
         let _ = pidfd_send_signal(&self.pidfd, signal);
     }
 
-    /// Tells the first process that its terminal is gone. One that does not listen is killed: the kernel keeps every other
-    /// signal from the first process of a container that has no handler for it.
-    pub(super) fn hang_up(&self) {
-        let catches = std::fs::read_to_string(format!("/proc/{}/status", self.pid.as_raw_nonzero()))
-            .is_ok_and(|status| catches(&status, Signal::HUP));
-        self.signal(if catches { Signal::HUP } else { Signal::KILL });
+    /// Hands on a signal that ends a process by default. The kernel keeps it from the first process of a container unless
+    /// that has a handler; a command that would end on it anywhere else is ended here, too.
+    pub(super) fn deliver(&self, signal: Signal) {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid.as_raw_nonzero()));
+        let status = status.unwrap_or_default();
+        if has_in_mask(&status, "SigCgt:", signal) || has_in_mask(&status, "SigIgn:", signal) {
+            self.signal(signal);
+        } else {
+            self.ended_by.set(Some(signal));
+            self.signal(Signal::KILL);
+        }
     }
 
     /// Kills every process of the container.
@@ -123,9 +132,10 @@ impl Capsule {
                 Err(error) => return Err(failed(error.to_string())),
                 Ok(None) => {}
                 Ok(Some(status)) => {
-                    let code = status
-                        .exit_status()
-                        .or(status.terminating_signal().map(|signal| 128 + signal));
+                    let signal = status.terminating_signal();
+                    let asked = self.ended_by.get().filter(|_| signal == Some(Signal::KILL.as_raw()));
+                    let signal = asked.map(Signal::as_raw).or(signal);
+                    let code = status.exit_status().or(signal.map(|signal| 128 + signal));
                     let code = code.and_then(|code| u8::try_from(code).ok());
                     return code.ok_or_else(|| failed("its exit status cannot be read".to_owned()));
                 }
@@ -134,11 +144,11 @@ impl Capsule {
     }
 }
 
-/// Whether a process has a handler for a signal, by its `/proc/<pid>/status`.
-fn catches(status: &str, signal: Signal) -> bool {
-    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
-    let mask = caught.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
-    mask.is_some_and(|mask| mask >> (signal.as_raw() - 1) & 1 == 1)
+/// Whether a signal is in a mask of `/proc/<pid>/status`: `SigCgt:` has handlers, `SigIgn:` is ignored.
+fn has_in_mask(status: &str, mask: &str, signal: Signal) -> bool {
+    let text = status.lines().find_map(|line| line.strip_prefix(mask));
+    let bits = text.and_then(|text| u64::from_str_radix(text.trim(), 16).ok());
+    bits.is_some_and(|bits| bits >> (signal.as_raw() - 1) & 1 == 1)
 }
 
 /// Which failures are the command's own, by the words of `libcontainer` 0.7 (`workload/default.rs`).
@@ -190,9 +200,9 @@ mod tests {
     #[test]
     fn a_handler_is_seen() {
         let status = "Name:\tsh\nSigIgn:\t0000000000000001\nSigCgt:\t0000000000010002\n";
-        assert!(catches(status, Signal::INT));
-        assert!(!catches(status, Signal::HUP));
-        assert!(catches("SigCgt:\t0000000000000001\n", Signal::HUP));
-        assert!(!catches("", Signal::HUP));
+        assert!(has_in_mask(status, "SigCgt:", Signal::INT));
+        assert!(!has_in_mask(status, "SigCgt:", Signal::HUP));
+        assert!(has_in_mask(status, "SigIgn:", Signal::HUP));
+        assert!(!has_in_mask("", "SigCgt:", Signal::HUP));
     }
 }

@@ -93,7 +93,7 @@ pub(super) fn forward(capsule: &Capsule, signals: &Signals) -> bool {
     let mut resized = false;
     for event in signals.pending() {
         match event {
-            Event::Forward(signal) => capsule.signal(signal),
+            Event::Forward(signal) => capsule.deliver(signal),
             Event::Resize => resized = true,
         }
     }

@@ -70,7 +70,7 @@ pub fn logs(ledger: &Ledger, dirs: &Dirs, key: &str, follow: bool, out: &mut dyn
     let path = folder.join(FILE);
     let failed = || Error::io("copy", &path);
     if let Ok(mut older) = File::open(folder.join(OLDER_FILE)) {
-        io::copy(&mut older, out).map_err(failed())?;
+        copy_and_flush(&mut older, out).map_err(failed())?;
     }
     let mut file = match File::open(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -80,8 +80,8 @@ pub fn logs(ledger: &Ledger, dirs: &Dirs, key: &str, follow: bool, out: &mut dyn
     loop {
         // Asked before the copy: what is written before the end is in it.
         let running = is_written(ledger, &binding.id, &boot)?;
-        copy_and_flush(&mut file, out).map_err(failed())?;
-        if !follow || !running {
+        let read = copy_and_flush(&mut file, out).map_err(failed())?;
+        if !read || !follow || !running {
             return Ok(());
         }
         std::thread::sleep(TICK);
@@ -101,9 +101,12 @@ fn is_written(ledger: &Ledger, id: &str, boot: &str) -> Result<bool, Error> {
     }
 }
 
-fn copy_and_flush(file: &mut impl Read, out: &mut dyn Write) -> io::Result<()> {
-    io::copy(file, out)?;
-    out.flush()
+/// Copies what is there; whether somebody still reads it.
+fn copy_and_flush(file: &mut impl Read, out: &mut dyn Write) -> io::Result<bool> {
+    match io::copy(file, out).and_then(|_| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        done => done.map(|()| true),
+    }
 }
 
 /// The file that has taken the place of an open one.

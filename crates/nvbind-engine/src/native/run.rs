@@ -132,12 +132,15 @@ fn live(
     };
     let mut capsule = Capsule::create(&prepared, streams, console.as_ref().map(terminal::Console::path))?;
     on_step(Step::Created);
+    let master = console.map(terminal::Console::accept).transpose()?;
+    // Before the command runs: it may ask at once.
+    master.iter().for_each(terminal::fit);
     start(&mut capsule, &prepared)?;
     let pid = capsule.pid().as_raw_nonzero().get().unsigned_abs();
     ledger.update(request.id, &Change::running(pid))?;
     on_step(Step::Running(pid));
-    match console {
-        Some(console) => terminal::attend(&capsule, &signals, console.accept()?, prepared.stdin),
+    match master {
+        Some(master) => terminal::attend(&capsule, &signals, master, prepared.stdin),
         None => foreground::attend(&capsule, &signals),
     }
 }

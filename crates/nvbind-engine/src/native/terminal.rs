@@ -83,11 +83,18 @@ impl Drop for RawMode {
     }
 }
 
+/// Gives the container's terminal the size of the caller's.
+pub(super) fn fit(master: &OwnedFd) {
+    let terminals = [rustix::stdio::stdin(), rustix::stdio::stdout()];
+    if let Some(size) = terminals.into_iter().find_map(|fd| tcgetwinsize(fd).ok()) {
+        let _ = tcsetwinsize(master, size);
+    }
+}
+
 /// Passes input, output, signals and the terminal's size on until the command ends: its exit code.
 pub(super) fn attend(capsule: &Capsule, signals: &Signals, master: OwnedFd, pass_input: bool) -> Result<u8, Error> {
     let _raw = pass_input.then(RawMode::enter).flatten();
     let mut relay = Relay::new(master, pass_input)?;
-    relay.resize();
     while !relay.step(capsule, signals)? {}
     relay.drain();
     capsule.wait()
@@ -127,20 +134,12 @@ impl Relay {
         })
     }
 
-    /// Gives the container's terminal the size of the caller's.
-    fn resize(&self) {
-        let terminals = [rustix::stdio::stdin(), rustix::stdio::stdout()];
-        if let Some(size) = terminals.into_iter().find_map(|fd| tcgetwinsize(fd).ok()) {
-            let _ = tcsetwinsize(&self.master, size);
-        }
-    }
-
     /// Waits until something can be done, and does it; `true` once the command has ended.
     fn step(&mut self, capsule: &Capsule, signals: &Signals) -> Result<bool, Error> {
         let ready = self.ready(capsule, signals)?;
         // The new size before the keys that were typed after it.
         if ready.signal && forward(capsule, signals) {
-            self.resize();
+            fit(&self.master);
         }
         if ready.input {
             self.take_input();
@@ -223,7 +222,7 @@ impl Relay {
     fn show(&mut self, capsule: &Capsule, output: &[u8]) {
         if self.stdout_open && !write_all(rustix::stdio::stdout(), output) {
             self.stdout_open = false;
-            capsule.hang_up();
+            capsule.deliver(rustix::process::Signal::HUP);
         }
     }
 

@@ -71,7 +71,7 @@ pub(crate) struct RunArgs {
     /// Whether others may use the same GPUs meanwhile: shared or exclusive [default: shared]
     #[arg(long)]
     isolation: Option<Isolation>,
-    /// Run without root on the host where the engine can
+    /// Passed on by Bolt; the native engine needs root all the same
     #[arg(long)]
     rootless: bool,
     /// Driver capabilities: all, or some of compute,compat32,graphics,utility,video,display,ngx [default: as the profile]

@@ -81,6 +81,11 @@ fn run_refuses_and_changes_nothing() {
         ),
         (&["--memory", "much", "--rootfs", &rootfs, "--", "true"], 2, &["much"]),
         (
+            &["--volume", "/tmp:/proc", "--rootfs", &rootfs, "--", "true"],
+            2,
+            &["/tmp:/proc"],
+        ),
+        (
             &["--volume", "/no/such/folder:/data", "--rootfs", &rootfs, "--", "true"],
             4,
             &["/no/such/folder"],

@@ -182,6 +182,18 @@ fn exit_codes_and_signals_pass_through() {
     assert_eq!(missing.status.code(), Some(127), "{}", stderr(&missing));
     assert!(stderr(&missing).contains("no-such-program"), "{}", stderr(&missing));
 
+    // The first process of a container has no default actions: nvbind stands in for them.
+    let mut plain = machine.nvbind();
+    let mut plain = plain
+        .args(["run", "--rootfs", &rootfs, "--", "sleep", "60"])
+        .spawn()
+        .expect("start nvbind");
+    wait_until("the container", || {
+        machine.ok(&["ps", "--format", "json"]).contains("running")
+    });
+    nvbind_testkit::check(Command::new("kill").args(["-INT", &plain.id().to_string()]));
+    assert_eq!(plain.wait().expect("nvbind ends").code(), Some(130));
+
     let script = "trap 'echo got TERM; exit 3' TERM; echo ready; while :; do sleep 0.05; done";
     let mut child = machine.nvbind();
     child
