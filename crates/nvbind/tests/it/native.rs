@@ -191,8 +191,8 @@ fn exit_codes_and_signals_pass_through() {
     wait_until("the container", || {
         machine.ok(&["ps", "--format", "json"]).contains("running")
     });
-    nvbind_testkit::check(Command::new("kill").args(["-INT", &plain.id().to_string()]));
-    assert_eq!(plain.wait().expect("nvbind ends").code(), Some(130));
+    nvbind_testkit::check(Command::new("kill").args(["-TERM", &plain.id().to_string()]));
+    assert_eq!(plain.wait().expect("nvbind ends").code(), Some(143));
 
     let script = "trap 'echo got TERM; exit 3' TERM; echo ready; while :; do sleep 0.05; done";
     let mut child = machine.nvbind();
