@@ -238,4 +238,5 @@ fn an_exclusive_device_is_refused_to_the_second() {
         "{}",
         ended.stderr
     );
+    home.assert_nothing_is_left("after a kill of the holder");
 }
