@@ -122,6 +122,7 @@ proptest! {
     fn half_a_spec(spec in spec(), cut in 0.0..1.0f64) {
         for format in [Format::Json, Format::Yaml] {
             let whole: Vec<char> = spec.to_text(format).unwrap().chars().collect();
+            // A share of a short text, between 0 and its length.
             #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
             let length = (whole.len() as f64 * cut) as usize;
             read_all(&whole[..length].iter().collect::<String>());

@@ -50,7 +50,7 @@ fn gpu_edits(registry: &Registry, names: &[String], config: &Config) -> Result<E
         return Ok(Edits::default());
     }
     match spec_files(registry, names) {
-        Some(files) if files.iter().all(|file| file.spec.stale().is_none()) => sum(registry, &files, names),
+        Some(files) if files.iter().all(|file| file.spec.stale().is_none()) => Ok(registry.edits(names)?),
         _ => {
             let ids: Vec<&str> = names.iter().filter_map(|name| gpu_id(name)).collect();
             just_in_time::edits(&ids, config)
@@ -68,19 +68,6 @@ fn spec_files<'a>(registry: &'a Registry, names: &[String]) -> Option<Vec<&'a Sp
         }
     }
     Some(files)
-}
-
-/// What [`Registry::edits`] gives. For devices of one spec, the usual case, it starts from a copy of their common edits:
-/// merging those into nothing compares each of a hundred paths with every other, a quarter of the shim's time.
-fn sum(registry: &Registry, files: &[&SpecFile], names: &[String]) -> Result<Edits, Error> {
-    let [only] = files else {
-        return Ok(registry.edits(names)?);
-    };
-    let mut edits = only.spec.container_edits.clone();
-    for device in names.iter().filter_map(|name| registry.device(name)) {
-        edits.merge(device.container_edits.clone());
-    }
-    Ok(edits)
 }
 
 fn qualified(name: &str) -> String {
