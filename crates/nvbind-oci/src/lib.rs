@@ -6,6 +6,7 @@
 //! | which GPUs does a container ask for? | `request.rs` |
 //! | where do their edits come from? | `shim/devices.rs`, `shim/just_in_time.rs` |
 //! | which runc command lines are edited? | `shim/command_line.rs` |
+//! | when is no hook process needed? | `shim/prepare.rs` |
 //! | which runtime is started then? | `shim/low_level.rs` |
 //! | how is a path in a container resolved? | `hook/root.rs` |
 //! | where are `ld.so.cache` and musl's path file written? | `hook/ldcache.rs`, `hook/musl.rs` |

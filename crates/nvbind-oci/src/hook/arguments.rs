@@ -5,27 +5,50 @@ use std::path::{Component, Path, PathBuf};
 
 /// A symbolic link to make.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Link {
+pub(crate) struct Link {
     /// What it points at, as `ln -s` would write it.
-    pub(super) target: PathBuf,
+    pub(crate) target: PathBuf,
     /// Its path in the container.
-    pub(super) path: PathBuf,
+    pub(crate) path: PathBuf,
+}
+
+impl Link {
+    /// The argument that asks the hook for it, as a link that leads to a device node.
+    pub(crate) fn to_device_argument(&self) -> String {
+        format!("--device-link={}::{}", self.target.display(), self.path.display())
+    }
+
+    /// The path that it leads to, by its words alone: its folder need not be there yet.
+    pub(crate) fn leads_to(&self) -> PathBuf {
+        let mut path = self.path.parent().unwrap_or(Path::new("/")).to_owned();
+        for part in self.target.components() {
+            match part {
+                Component::RootDir => path = PathBuf::from("/"),
+                Component::ParentDir => {
+                    path.pop();
+                }
+                Component::Normal(name) => path.push(name),
+                Component::CurDir | Component::Prefix(_) => {}
+            }
+        }
+        path
+    }
 }
 
 /// What the hook is to do.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Arguments {
+pub(crate) struct Arguments {
     /// Links to make.
-    pub(super) links: Vec<Link>,
+    pub(crate) links: Vec<Link>,
     /// Links to make where the device node that they lead to was given to the container.
-    pub(super) device_links: Vec<Link>,
+    pub(crate) device_links: Vec<Link>,
     /// Libraries that the dynamic loader must find.
-    pub(super) libraries: Vec<PathBuf>,
+    pub(crate) libraries: Vec<PathBuf>,
 }
 
 impl Arguments {
     /// Reads the flags after the command's name. One that is not understood is left out with a warning.
-    pub(super) fn parse(args: &[String], warnings: &mut Warnings) -> Self {
+    pub(crate) fn parse(args: &[String], warnings: &mut Warnings) -> Self {
         let mut parsed = Self::default();
         for argument in args {
             if parsed.add(argument).is_none() {
@@ -67,6 +90,23 @@ fn absolute(text: &str) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn targets_are_resolved_by_their_words() {
+        let table = [
+            ("../card0", "/dev/dri/by-path/pci", "/dev/dri/card0"),
+            ("/dev/nvidia0", "/dev/dri/by-path/pci", "/dev/nvidia0"),
+            ("./a/b", "/x", "/a/b"),
+            ("../../../../y", "/a/b", "/y"),
+        ];
+        for (target, path, wanted) in table {
+            let link = Link {
+                target: target.into(),
+                path: path.into(),
+            };
+            assert_eq!(link.leads_to(), Path::new(wanted));
+        }
+    }
 
     #[test]
     fn flags_are_read_and_strange_ones_are_left_out() {

@@ -13,7 +13,7 @@ const FOLDER: &str = "/etc";
 const NAME: &str = "ld.so.cache";
 
 /// Puts the libraries into the cache, in images without one too.
-pub(super) fn update(root: &Root, libraries: &[Library], warnings: &mut Warnings) {
+pub(crate) fn update(root: &Root, libraries: &[Library], warnings: &mut Warnings) {
     if libraries.is_empty() {
         return;
     }

@@ -5,12 +5,12 @@
 //! that fails (a read-only root, a folder where a link should be) is a warning and the container starts. Only a
 //! state that names no root is an error.
 
-mod arguments;
-mod ldcache;
-mod library;
-mod links;
-mod musl;
-mod root;
+pub(crate) mod arguments;
+pub(crate) mod ldcache;
+pub(crate) mod library;
+pub(crate) mod links;
+pub(crate) mod musl;
+pub(crate) mod root;
 mod state;
 
 use crate::Error;
@@ -19,14 +19,14 @@ use root::Root;
 use std::io::Read;
 
 /// What this hook is called in a spec.
-const COMMAND: &str = "create-container";
+pub(crate) const COMMAND: &str = "create-container";
 
 /// What went wrong without stopping the container, a line each.
 #[derive(Debug, Default)]
 pub struct Warnings(Vec<String>);
 
 impl Warnings {
-    fn add(&mut self, text: String) {
+    pub(crate) fn add(&mut self, text: String) {
         self.0.push(text);
     }
 
@@ -53,7 +53,11 @@ pub fn run(args: &[String], state: impl Read) -> Result<Warnings, Error> {
     }
     let arguments = Arguments::parse(&args[1..], &mut warnings);
     let root = Root::open(&state::container_root(state)?)?;
-    links::make(&root, &arguments, &mut warnings);
+    let given = arguments
+        .device_links
+        .iter()
+        .filter(|link| root.exists(&link.leads_to()));
+    links::make(&root, arguments.links.iter().chain(given), &mut warnings);
     let libraries = library::inspect(&root, &arguments.libraries, &mut warnings);
     ldcache::update(&root, &libraries, &mut warnings);
     musl::update(&root, &libraries, &mut warnings);

@@ -17,7 +17,7 @@ const DEFAULT_PATH: &[u8] = b"/lib:/usr/local/lib:/usr/lib";
 const MACHINES: [(&str, i32); 3] = [("x86_64", 0x0303), ("aarch64", 0x0a03), ("i386", 0x0003)];
 
 /// Adds the folders of the libraries for each machine that the image has musl for.
-pub(super) fn update(root: &Root, libraries: &[Library], warnings: &mut Warnings) {
+pub(crate) fn update(root: &Root, libraries: &[Library], warnings: &mut Warnings) {
     for (machine, flags) in MACHINES {
         let folders = folders(libraries, flags);
         if folders.is_empty() || !has_musl(root, machine) {

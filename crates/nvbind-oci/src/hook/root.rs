@@ -22,14 +22,14 @@ const RETRIES: usize = 128;
 const TEMPORARY_NAMES: usize = 16;
 
 /// The root of a container.
-pub(super) struct Root(OwnedFd);
+pub(crate) struct Root(OwnedFd);
 
 /// A folder in a container, and the handle on it that everything in it is done by.
-pub(super) struct Folder(OwnedFd);
+pub(crate) struct Folder(OwnedFd);
 
 /// What became of a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Linked {
+pub(crate) enum Linked {
     /// It is new, or leads elsewhere now.
     Made,
     /// It was there already.
@@ -38,7 +38,7 @@ pub(super) enum Linked {
 
 impl Root {
     /// Opens the root, which is a path of the host.
-    pub(super) fn open(path: &Path) -> Result<Self, Error> {
+    pub(crate) fn open(path: &Path) -> Result<Self, Error> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let opened = rustix::fs::open(path, flags, Mode::empty());
         opened.map(Self).map_err(|error| Error::Root {
@@ -48,24 +48,24 @@ impl Root {
     }
 
     /// Whether something is there, links followed inside the root.
-    pub(super) fn exists(&self, path: &Path) -> bool {
+    pub(crate) fn exists(&self, path: &Path) -> bool {
         self.resolve(path, OFlags::PATH).is_ok()
     }
 
     /// Opens a regular file for reading, links followed inside the root.
-    pub(super) fn file(&self, path: &Path) -> Result<File, Errno> {
+    pub(crate) fn file(&self, path: &Path) -> Result<File, Errno> {
         let file = self.resolve(path, READ)?;
         is_regular(&file)?.then(|| File::from(file)).ok_or(Errno::INVAL)
     }
 
     /// Opens a folder, which must be there.
-    pub(super) fn folder(&self, path: &Path) -> Result<Folder, Errno> {
+    pub(crate) fn folder(&self, path: &Path) -> Result<Folder, Errno> {
         self.resolve(path, OFlags::PATH | OFlags::DIRECTORY).map(Folder)
     }
 
     /// Opens a folder and makes what is missing of it (0755). A link that leads nowhere is an error: nothing is made
     /// at its end.
-    pub(super) fn make_folder(&self, path: &Path) -> Result<Folder, Errno> {
+    pub(crate) fn make_folder(&self, path: &Path) -> Result<Folder, Errno> {
         match self.folder(path) {
             Err(Errno::NOENT) => {}
             done => return done,
@@ -90,6 +90,18 @@ impl Root {
 const READ: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
 
 impl Folder {
+    /// File system and inode, which say whether two handles are the same folder.
+    pub(crate) fn id(&self) -> Result<(u64, u64), Errno> {
+        let stat = rustix::fs::fstat(&self.0)?;
+        Ok((stat.st_dev, stat.st_ino))
+    }
+
+    /// The folder that it lies in, which may be outside of the container's root.
+    pub(crate) fn parent(&self) -> Result<Self, Errno> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        rustix::fs::openat(&self.0, "..", flags, Mode::empty()).map(Self)
+    }
+
     fn make_folder(&self, name: &OsStr) -> Result<Self, Errno> {
         match rustix::fs::mkdirat(&self.0, name, Mode::from_raw_mode(0o755)) {
             Ok(()) | Err(Errno::EXIST) => {}
@@ -106,12 +118,12 @@ impl Folder {
     }
 
     /// Whether the folder has something of that name; a link is not followed.
-    pub(super) fn has(&self, name: &OsStr) -> bool {
+    pub(crate) fn has(&self, name: &OsStr) -> bool {
         rustix::fs::statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW).is_ok()
     }
 
     /// Reads a regular file of at most `max` bytes. A link is not followed: like absence, it gives `None`.
-    pub(super) fn read(&self, name: &str, max: u64) -> Result<Option<Vec<u8>>, Errno> {
+    pub(crate) fn read(&self, name: &str, max: u64) -> Result<Option<Vec<u8>>, Errno> {
         let flags = READ | OFlags::NOFOLLOW;
         let file = match open_below(
             &self.0,
@@ -139,7 +151,7 @@ impl Folder {
     /// Puts a file (0644) in the place of whatever has the name, except a folder.
     ///
     /// It is not synced: after a crash of the machine the container's next start writes it again.
-    pub(super) fn write(&self, name: &str, bytes: &[u8]) -> Result<(), Errno> {
+    pub(crate) fn write(&self, name: &str, bytes: &[u8]) -> Result<(), Errno> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let create = |temporary: &OsStr| rustix::fs::openat(&self.0, temporary, flags, Mode::from_raw_mode(0o644));
         self.replace(OsStr::new(name), create, |file| {
@@ -152,7 +164,7 @@ impl Folder {
     }
 
     /// Makes a link as `ln -fs` does, but leaves a folder of that name alone (`EISDIR`).
-    pub(super) fn link(&self, name: &OsStr, target: &Path) -> Result<Linked, Errno> {
+    pub(crate) fn link(&self, name: &OsStr, target: &Path) -> Result<Linked, Errno> {
         match rustix::fs::symlinkat(target, &self.0, name) {
             Ok(()) => return Ok(Linked::Made),
             Err(Errno::EXIST) => {}

@@ -4,8 +4,10 @@ mod bundle;
 mod command_line;
 mod devices;
 mod just_in_time;
+mod link_folder;
 mod log;
 mod low_level;
+mod prepare;
 mod time;
 
 use crate::{Error, Request, request};
@@ -15,6 +17,7 @@ use log::Log;
 use nvbind_cdi::Edits;
 use nvbind_config::Config;
 use nvbind_gpu::Capabilities;
+use prepare::Prepared;
 use serde_json::Value;
 use std::convert::Infallible;
 use std::ffi::OsString;
@@ -22,6 +25,9 @@ use std::path::Path;
 
 /// File names of the hooks by which NVIDIA's toolkit injects GPUs: where nvbind does that, they must not do it again.
 const OTHER_INJECTORS: [&str; 2] = ["nvidia-container-runtime-hook", "nvidia-container-toolkit"];
+
+/// Where folders of links are kept, below the state's folder.
+const LINK_FOLDERS: &str = "links";
 
 /// Runs the shim with its arguments (without the program's name). Returns only on failure, with the exit code: the
 /// message has then gone to standard error and to the files that the engine and the configuration name.
@@ -60,13 +66,19 @@ fn edit(folder: &Path, config: &Config, log: &mut Log) -> Result<(), Error> {
     if asked.is_nothing() {
         return Ok(());
     }
-    let edits = edits(&asked, config)?;
+    let mut edits = edits(&asked, config)?;
+    let store = config.state_dir().join(LINK_FOLDERS);
+    let prepared = Prepared::of(folder, &bundle.config, &mut edits, &store);
     remove_other_injectors(&mut bundle.config);
     crate::apply(&mut bundle.config, &edits)?;
+    let warnings = prepared.as_ref().map(Prepared::write).unwrap_or_default();
     bundle.write()?;
+    for warning in warnings.lines() {
+        log.info(&format!("{}: {warning}", folder.display()));
+    }
     log.info(&format!("{}: edited for {:?}", folder.display(), asked.devices));
     // Freeing some thousand strings takes a tenth of the shim's time, and the process is about to become another one.
-    std::mem::forget((bundle, edits));
+    std::mem::forget((bundle, edits, prepared));
     Ok(())
 }
 

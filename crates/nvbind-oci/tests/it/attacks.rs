@@ -50,9 +50,10 @@ fn no_link_leads_out() {
                 if !image.root(name).parent().unwrap().is_symlink() {
                     image.link(beside.to_str().unwrap(), "/");
                 }
-                let out = image.run(&Image::arguments());
-                assert!(out.status.success(), "{name} {target} {link}: {}", stderr(&out));
-                image.assert_unharmed(&format!("{name} to {target}, class {link}"));
+                for out in [image.run_shim(), image.run(&Image::arguments())] {
+                    assert!(out.status.success(), "{name} {target} {link}: {}", stderr(&out));
+                    image.assert_unharmed(&format!("{name} to {target}, class {link}"));
+                }
             }
         }
     }
@@ -126,9 +127,10 @@ fn pipes_and_folders_do_not_hold_the_hook_up() {
             } else {
                 std::fs::create_dir(&path).unwrap();
             }
-            let out = image.run(&Image::arguments());
-            assert!(out.status.success(), "{name}: {}", stderr(&out));
-            image.assert_unharmed(name);
+            for out in [image.run_shim(), image.run(&Image::arguments())] {
+                assert!(out.status.success(), "{name}: {}", stderr(&out));
+                image.assert_unharmed(name);
+            }
         }
     }
 }
@@ -143,6 +145,7 @@ fn nothing_of_the_image_is_executed() {
         );
     }
     write(&image.root("etc/ld.so.preload"), "/poc.so\n");
+    image.run_shim();
     image.run(&Image::arguments());
     image.assert_unharmed("executed");
 }
@@ -162,6 +165,7 @@ fn race(name: &str, rounds: usize) {
         });
         for _ in 0..rounds {
             assert!(image.run(&Image::arguments()).status.success());
+            assert!(image.run_shim().status.success());
         }
         stop.store(true, Ordering::Relaxed);
     });

@@ -8,6 +8,7 @@ mod hook;
 mod just_in_time;
 mod passthrough;
 mod preload;
+mod prepare;
 mod properties;
 mod refusals;
 mod support;

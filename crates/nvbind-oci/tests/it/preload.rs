@@ -1,6 +1,6 @@
 //! An image's environment never reaches the hook (CVE-2025-23266).
 
-use crate::support::{Host, script, stderr, stdout, write};
+use crate::support::{HOOK, Host, NEEDED, needed_hook, script, stderr, stdout, write};
 use nvbind_testkit::check;
 use serde_json::json;
 use std::process::Command;
@@ -37,7 +37,7 @@ fn build_poc(host: &Host) -> std::path::PathBuf {
 
 #[test]
 fn a_preloaded_library_of_the_image_does_not_run_in_the_hook() {
-    let host = Host::new();
+    let host = Host::with_hook(&json!([needed_hook(HOOK)]));
     let poc = build_poc(&host);
     std::fs::copy(&poc, host.rootfs().join("poc.so")).unwrap();
     let out = host.run("echo started", &HOSTILE);
@@ -56,7 +56,7 @@ fn every_hook_has_the_environment_of_its_spec_alone() {
         script(hook, &format!("env > {}.env", hook.display()));
     }
     let host = Host::with_hook(&json!([
-        { "hookName": "createContainer", "path": with, "args": ["nvbind-hook", "create-container", "--link=a::/b"], "env": ["NVBIND_HOOK=create-container"] },
+        { "hookName": "createContainer", "path": with, "args": ["nvbind-hook", "create-container", "--link=a::/b", NEEDED], "env": ["NVBIND_HOOK=create-container"] },
         { "hookName": "createContainer", "path": without }]));
     let out = host.run("true", &HOSTILE);
     assert!(out.status.success(), "{}", stderr(&out));

@@ -150,7 +150,9 @@ impl Host {
     /// The shim on this host.
     pub(crate) fn shim(&self) -> Command {
         let mut shim = Command::new(SHIM);
-        shim.env("NVBIND_CONFIG", self.path("config.toml")).stdin(Stdio::null());
+        shim.env("NVBIND_CONFIG", self.path("config.toml"))
+            .env("NVBIND_STATE_DIR", self.path("state-of-nvbind"))
+            .stdin(Stdio::null());
         shim
     }
 
@@ -180,6 +182,16 @@ pub(crate) fn own_hook(program: &str) -> Value {
             format!("--link=libcuda.so.1::{LIBRARY_DIR}/libcuda.so"),
             format!("--library={LIBRARY_DIR}/libcuda.so.1")],
         "env": ["NVBIND_HOOK=create-container"] })
+}
+
+/// An argument that the shim does not know, as of a newer hook: it leaves the work to the hook.
+pub(crate) const NEEDED: &str = "--of-a-newer-hook=1";
+
+/// The hook with work that the shim cannot do for it.
+pub(crate) fn needed_hook(program: &str) -> Value {
+    let mut hook = own_hook(program);
+    hook["args"].as_array_mut().unwrap().push(NEEDED.into());
+    hook
 }
 
 /// A root that an image brought along, and a folder of the host that must not change.
@@ -242,6 +254,43 @@ impl Image {
             command.env_clear().env("NVBIND_HOOK", "create-container"),
             state.to_string().as_bytes(),
         )
+    }
+
+    /// Runs the shim on the image as an engine does, with a spec that has the hook.
+    pub(crate) fn run_shim(&self) -> Output {
+        let args = ["nvbind-hook"]
+            .iter()
+            .chain(&Self::arguments())
+            .map(ToString::to_string)
+            .collect::<Vec<_>>();
+        let config = json!({ "root": { "path": "rootfs" }, "process": { "env": ["NVIDIA_VISIBLE_DEVICES=all"] } });
+        write(&self.dir.path().join("config.json"), config.to_string());
+        let spec = json!({ "cdiVersion": "0.5.0", "kind": "nvidia.com/gpu",
+            "devices": [{ "name": "all", "containerEdits": { "env": ["A=b"],
+                "mounts": [{ "hostPath": self.driver(), "containerPath": "/usr/lib/x86_64-linux-gnu/libcuda.so.535.1" }],
+                "hooks": [{ "hookName": "createContainer", "path": HOOK, "args": args, "env": ["NVBIND_HOOK=create-container"] }] } }] });
+        write(&self.dir.path().join("cdi/nvidia.json"), spec.to_string());
+        write(&self.driver(), elf(X86_64.0, X86_64.1));
+        let mut shim = Command::new(SHIM);
+        shim.env_clear()
+            .env("NVBIND_STATE_DIR", self.dir.path().join("state"))
+            .env("NVBIND_CDI_SPEC_DIRS", self.dir.path().join("cdi"))
+            .env("NVBIND_RUNTIME_RUNTIMES", "/bin/true")
+            .args(["create", "--bundle"])
+            .arg(self.dir.path());
+        let out = with_input(shim.arg("x"), b"");
+        let config: Value =
+            serde_json::from_slice(&std::fs::read(self.dir.path().join("config.json")).unwrap()).unwrap();
+        assert!(
+            !out.status.success() || config.get("hooks").is_none(),
+            "the shim did the work itself: {config}"
+        );
+        out
+    }
+
+    /// The driver's library on the host.
+    fn driver(&self) -> PathBuf {
+        self.dir.path().join("driver/libcuda.so.535.1")
     }
 
     /// Whether nothing of the host changed, and no temporary file was left in the root.
