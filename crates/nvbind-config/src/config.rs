@@ -7,6 +7,12 @@ use std::path::{Path, PathBuf};
 /// File name of the hook program.
 pub const HOOK_NAME: &str = "nvbind-hook";
 
+/// Kind of a GPU that is named without one.
+pub const DEFAULT_KIND: &str = "nvidia.com/gpu";
+
+/// Prefix of the annotations by which Kubernetes hands over CDI devices.
+pub const ANNOTATION_PREFIX: &str = "cdi.k8s.io/";
+
 /// Everything that can be set for this machine.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Config {
@@ -16,6 +22,8 @@ pub struct Config {
     pub cdi: CdiConfig,
     /// `[runtime]`
     pub runtime: RuntimeConfig,
+    /// `[request]`
+    pub request: RequestConfig,
     /// `[hook]`
     pub hook: HookConfig,
     /// `[state]`
@@ -44,6 +52,8 @@ pub struct HostConfig {
 pub struct CdiConfig {
     /// Folders of CDI specs, lowest priority first.
     pub spec_dirs: Vec<PathBuf>,
+    /// Kind of a device that is named without one.
+    pub default_kind: String,
 }
 
 /// `[runtime]`: the OCI runtime shim.
@@ -53,6 +63,33 @@ pub struct RuntimeConfig {
     pub runtimes: Vec<String>,
     /// File that the shim logs to.
     pub log: Option<PathBuf>,
+    /// `--disable-hook` of `nvbind cdi generate` for hosts without a spec.
+    pub disable_hooks: Vec<String>,
+    /// `--feature-flag` of `nvbind cdi generate` for hosts without a spec.
+    pub feature_flags: Vec<String>,
+}
+
+/// `[request]`: which of a container's requests for GPUs are heard.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestConfig {
+    /// Prefixes of the annotations that name CDI devices.
+    pub annotation_prefixes: Vec<String>,
+    /// Whether `NVIDIA_VISIBLE_DEVICES` is heard in a container without `CAP_SYS_ADMIN`.
+    pub env_when_unprivileged: bool,
+    /// Whether mounts of `/dev/null` below `/var/run/nvidia-container-devices` name devices.
+    pub volume_mounts: bool,
+    /// Variables that name devices before `NVIDIA_VISIBLE_DEVICES` does, as a swarm sets them.
+    pub swarm_resources: Vec<String>,
+    /// The words of `NVIDIA_DRIVER_CAPABILITIES` that are fulfilled; all when empty.
+    pub driver_capabilities: Vec<String>,
+    /// Whether `NVIDIA_REQUIRE_*` is checked.
+    pub requirements: bool,
+    /// Whether `NVIDIA_IMEX_CHANNELS` is heard.
+    pub imex_channels: bool,
+    /// Whether CUDA compatibility libraries of the image are used where they are newer than the driver.
+    pub cuda_compat: bool,
+    /// Whether containers get the groups that may open their device nodes.
+    pub additional_gids: bool,
 }
 
 /// `[hook]`: the `createContainer` hook.
@@ -99,6 +136,7 @@ impl Default for CdiConfig {
     fn default() -> Self {
         Self {
             spec_dirs: vec!["/etc/cdi".into(), "/var/run/cdi".into()],
+            default_kind: DEFAULT_KIND.into(),
         }
     }
 }
@@ -108,6 +146,25 @@ impl Default for RuntimeConfig {
         Self {
             runtimes: ["runc", "crun", "youki"].map(String::from).to_vec(),
             log: None,
+            disable_hooks: Vec::new(),
+            feature_flags: Vec::new(),
+        }
+    }
+}
+
+impl Default for RequestConfig {
+    /// The defaults of NVIDIA's container toolkit.
+    fn default() -> Self {
+        Self {
+            annotation_prefixes: vec![ANNOTATION_PREFIX.into()],
+            env_when_unprivileged: true,
+            volume_mounts: false,
+            swarm_resources: Vec::new(),
+            driver_capabilities: Vec::new(),
+            requirements: true,
+            imex_channels: true,
+            cuda_compat: true,
+            additional_gids: true,
         }
     }
 }

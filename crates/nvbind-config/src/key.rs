@@ -1,6 +1,6 @@
 //! Every key of the configuration, in one table that files, variables and flags share.
 
-use crate::config::Config;
+use crate::config::{Config, DEFAULT_KIND};
 use crate::error::{Error, Origin};
 use std::path::{Path, PathBuf};
 
@@ -17,6 +17,8 @@ pub(crate) enum Setter {
     Path(fn(&mut Config, Option<PathBuf>)),
     /// A word, of those listed; any word when none are.
     Word(&'static [&'static str], fn(&mut Config, Option<String>)),
+    /// `true` or `false`; the text of the default stands first.
+    Flag(bool, fn(&mut Config, bool)),
     /// A list of words.
     Words(fn(&mut Config, Vec<String>)),
     /// A list of absolute paths.
@@ -26,6 +28,7 @@ pub(crate) enum Setter {
 /// A value as it was written.
 pub(crate) enum Value {
     Text(String),
+    Flag(bool),
     List(Vec<String>),
 }
 
@@ -50,8 +53,70 @@ pub(crate) const KEYS: &[Key] = &[
         Setter::Path(|c, v| c.host.sys_root = v.unwrap_or_else(|| "/sys".into())),
     ),
     key("cdi", "spec_dirs", Setter::Paths(|c, v| c.cdi.spec_dirs = v)),
+    key(
+        "cdi",
+        "default_kind",
+        Setter::Word(&[], |c, v| {
+            c.cdi.default_kind = v.unwrap_or_else(|| DEFAULT_KIND.into());
+        }),
+    ),
     key("runtime", "runtimes", Setter::Words(|c, v| c.runtime.runtimes = v)),
     key("runtime", "log", Setter::Path(|c, v| c.runtime.log = v)),
+    key(
+        "runtime",
+        "disable_hooks",
+        Setter::Words(|c, v| c.runtime.disable_hooks = v),
+    ),
+    key(
+        "runtime",
+        "feature_flags",
+        Setter::Words(|c, v| c.runtime.feature_flags = v),
+    ),
+    key(
+        "request",
+        "annotation_prefixes",
+        Setter::Words(|c, v| c.request.annotation_prefixes = v),
+    ),
+    key(
+        "request",
+        "env_when_unprivileged",
+        Setter::Flag(true, |c, v| c.request.env_when_unprivileged = v),
+    ),
+    key(
+        "request",
+        "volume_mounts",
+        Setter::Flag(false, |c, v| c.request.volume_mounts = v),
+    ),
+    key(
+        "request",
+        "swarm_resources",
+        Setter::Words(|c, v| c.request.swarm_resources = v),
+    ),
+    key(
+        "request",
+        "driver_capabilities",
+        Setter::Words(|c, v| c.request.driver_capabilities = v),
+    ),
+    key(
+        "request",
+        "requirements",
+        Setter::Flag(true, |c, v| c.request.requirements = v),
+    ),
+    key(
+        "request",
+        "imex_channels",
+        Setter::Flag(true, |c, v| c.request.imex_channels = v),
+    ),
+    key(
+        "request",
+        "cuda_compat",
+        Setter::Flag(true, |c, v| c.request.cuda_compat = v),
+    ),
+    key(
+        "request",
+        "additional_gids",
+        Setter::Flag(true, |c, v| c.request.additional_gids = v),
+    ),
     key("hook", "path", Setter::Path(|c, v| c.hook.path = v)),
     key("state", "dir", Setter::Path(|c, v| c.state.dir = v)),
     key(
@@ -111,6 +176,7 @@ impl Key {
     pub(crate) fn wanted(&self) -> &'static str {
         match self.set {
             Setter::Path(_) | Setter::Word(..) => "a string",
+            Setter::Flag(..) => "true or false",
             Setter::Words(_) | Setter::Paths(_) => "a list of strings",
         }
     }
@@ -125,8 +191,11 @@ impl Key {
         match (&self.set, value) {
             (Setter::Path(set), Value::Text(text)) => set(config, self.path(text, origin)?),
             (Setter::Word(known, set), Value::Text(text)) => set(config, self.word(known, text, origin)?),
+            (Setter::Flag(_, set), Value::Flag(flag)) => set(config, flag),
+            (Setter::Flag(default, set), Value::Text(text)) => set(config, self.flag(*default, text, origin)?),
             (Setter::Words(set), Value::List(list)) => set(config, list),
             (Setter::Paths(set), Value::List(list)) => set(config, self.paths(list, origin)?),
+            (_, Value::Flag(_)) => return Err(self.wrong_type("a boolean", origin)),
             (_, Value::Text(_)) => return Err(self.wrong_type("a string", origin)),
             (_, Value::List(_)) => return Err(self.wrong_type("a list", origin)),
         }
@@ -156,6 +225,15 @@ impl Key {
     fn paths(&self, list: Vec<String>, origin: &Origin) -> Result<Vec<PathBuf>, Error> {
         let paths = list.into_iter().map(|text| self.path(text, origin));
         paths.filter_map(Result::transpose).collect()
+    }
+
+    fn flag(&self, default: bool, text: String, origin: &Origin) -> Result<bool, Error> {
+        match text.as_str() {
+            "" => Ok(default),
+            "true" | "1" => Ok(true),
+            "false" | "0" => Ok(false),
+            _ => Err(self.refuse(text, "write true or false".into(), origin)),
+        }
     }
 
     fn word(&self, known: &[&str], text: String, origin: &Origin) -> Result<Option<String>, Error> {

@@ -1,6 +1,6 @@
 //! How is this machine set up? Roots under which the host's files lie, configuration files, `NVBIND_*` variables.
 //!
-//! Precedence, lowest first: built-in defaults, `/etc/nvbind/config.toml`, `~/.config/nvbind/config.toml`
+//! Precedence, lowest first: built-in defaults, the `config.toml` of NVIDIA's container toolkit, `/etc/nvbind/config.toml`, `~/.config/nvbind/config.toml`
 //! (or the one file that `NVBIND_CONFIG` names), `NVBIND_<SECTION>_<KEY>` variables, command line flags.
 //! Every layer is merged key by key. A key that nvbind does not know is an error that names the nearest known one.
 
@@ -9,10 +9,12 @@ mod error;
 mod key;
 mod roots;
 mod source;
+mod toolkit;
 pub mod trusted;
 
 pub use config::{
-    CdiConfig, Config, ContainerConfig, GpuConfig, HOOK_NAME, HookConfig, HostConfig, RuntimeConfig, StateConfig,
+    ANNOTATION_PREFIX, CdiConfig, Config, ContainerConfig, DEFAULT_KIND, GpuConfig, HOOK_NAME, HookConfig, HostConfig,
+    RequestConfig, RuntimeConfig, StateConfig,
 };
 pub use error::{Error, Origin};
 pub use roots::Roots;

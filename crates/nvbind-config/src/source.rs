@@ -3,7 +3,7 @@
 use crate::config::Config;
 use crate::error::{Error, Origin};
 use crate::key::{self, Value};
-use crate::trusted;
+use crate::{toolkit, trusted};
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -19,6 +19,8 @@ const OTHER_PREFIXES: [&str; 2] = ["SIM_", "TEST_"];
 /// Where the configuration is read from.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Sources {
+    /// The `config.toml` of NVIDIA's container toolkit, which stands below all others.
+    pub toolkit: Option<PathBuf>,
     /// Files, lowest priority first.
     pub files: Vec<PathBuf>,
     /// Whether a file that is not there is an error.
@@ -33,6 +35,7 @@ impl Sources {
         let variables = env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(PREFIX.as_bytes()));
         let named = env::var_os("NVBIND_CONFIG").filter(|file| !file.is_empty());
         Self {
+            toolkit: named.is_none().then(toolkit::file),
             files_must_exist: named.is_some(),
             files: named.map_or_else(default_files, |file| vec![file.into()]),
             variables: variables.collect(),
@@ -42,6 +45,9 @@ impl Sources {
     /// Reads every layer; `overrides` are flags, the dotted key and its text.
     pub fn load(&self, overrides: &[(&str, &str)]) -> Result<Config, Error> {
         let mut config = Config::default();
+        if let Some(file) = &self.toolkit {
+            toolkit::load(&mut config, file)?;
+        }
         for file in &self.files {
             self.load_file(&mut config, file)?;
         }
@@ -112,10 +118,11 @@ fn merge_file(config: &mut Config, path: &Path, text: &str) -> Result<(), Error>
     Ok(())
 }
 
-/// A string or a list of strings; otherwise what it is instead.
-fn file_value(value: &DeValue<'_>) -> Result<Value, &'static str> {
+/// A string, a boolean or a list of strings; otherwise what it is instead.
+pub(crate) fn file_value(value: &DeValue<'_>) -> Result<Value, &'static str> {
     match value {
         DeValue::String(text) => Ok(Value::Text(text.to_string())),
+        DeValue::Boolean(flag) => Ok(Value::Flag(*flag)),
         DeValue::Array(items) => {
             let texts = items.iter().map(|item| item.get_ref().as_str().map(str::to_owned));
             texts
@@ -140,7 +147,7 @@ fn with_article(value: &DeValue<'_>) -> &'static str {
 }
 
 /// Line number, from 1, of a byte offset.
-fn line_of(text: &str, offset: usize) -> usize {
+pub(crate) fn line_of(text: &str, offset: usize) -> usize {
     let before = &text.as_bytes()[..offset.min(text.len())];
     1 + before.iter().filter(|byte| **byte == b'\n').count()
 }

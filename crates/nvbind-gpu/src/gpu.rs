@@ -15,6 +15,8 @@ pub struct Gpu {
     pub minor: u32,
     /// Product name, as `NVIDIA H100 80GB HBM3`.
     pub name: String,
+    /// Product line as `NVIDIA_REQUIRE_CUDA` names it (`tesla`, `geforcertx`); `None` where NVML could not be asked.
+    pub brand: Option<String>,
     /// Chip family.
     pub architecture: Architecture,
     /// CUDA compute capability (major, minor); `None` where only procfs could be asked.

@@ -1,5 +1,6 @@
 //! What GPUs and which driver are here?
 
+mod brand;
 mod capability;
 mod chip;
 mod datafiles;

@@ -1,5 +1,6 @@
 //! What NVML tells.
 
+use crate::brand;
 use crate::rootfs::RootFs;
 use crate::{Architecture, Gpu, Health, MigState, chip, libraries, nvml_mig, pci};
 use nvbind_config::Roots;
@@ -82,6 +83,7 @@ fn gpu(device: &Device<'_>, index: u32) -> Result<Gpu, NvmlError> {
         pci_bus_id: pci::sysfs_bus_id(&pci.bus_id),
         minor: device.minor_number()?,
         name: optional(device.name())?.unwrap_or_else(|| "NVIDIA GPU".to_owned()),
+        brand: optional(device.brand())?.map(|brand| brand::word(&brand).to_owned()),
         architecture,
         compute_capability: capability,
         memory_mib: optional(device.memory_info())?.map_or(0, |memory| memory.total / MIB),
@@ -112,6 +114,7 @@ fn lost(index: u32) -> Gpu {
         pci_bus_id: String::new(),
         minor: index,
         name: "NVIDIA GPU".to_owned(),
+        brand: None,
         architecture: Architecture::Unknown,
         compute_capability: None,
         memory_mib: 0,

@@ -87,6 +87,7 @@ fn gpu(roots: &Roots, folder: &Path, bus_id: &str, index: usize) -> Result<Optio
             .to_owned(),
         minor,
         name: field(&text, "Model").unwrap_or("NVIDIA GPU").to_owned(),
+        brand: None,
         architecture,
         compute_capability: None,
         memory_mib: 0,

@@ -212,6 +212,7 @@ fn gpu(index: u32) -> Gpu {
         pci_bus_id: format!("0000:{:02x}:00.0", 7 + index),
         minor: index,
         name: "NVIDIA A100-SXM4-40GB".into(),
+        brand: Some("nvidia".into()),
         architecture: Architecture::Ampere,
         compute_capability: Some((8, 0)),
         memory_mib: 40960,

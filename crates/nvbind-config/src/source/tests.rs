@@ -51,11 +51,16 @@ fn layers_are_merged_key_by_key() {
 #[test]
 fn every_key_can_be_set_in_every_layer() {
     for key in key::KEYS {
-        let value = if key.section == "container" { "native" } else { "/x" };
-        let written = if key.is_list() {
-            format!("['{value}']")
-        } else {
-            format!("'{value}'")
+        let value = match key.set {
+            key::Setter::Flag(true, _) => "false",
+            key::Setter::Flag(false, _) => "true",
+            _ if key.section == "container" => "native",
+            _ => "/x",
+        };
+        let written = match key.set {
+            key::Setter::Flag(..) => value.to_owned(),
+            _ if key.is_list() => format!("['{value}']"),
+            _ => format!("'{value}'"),
         };
         let file = format!("[{}]\n{} = {written}\n", key.section, key.name);
         let variable = format!("NVBIND_{}_{}", key.section, key.name).to_uppercase();
@@ -145,6 +150,7 @@ fn unknown_flags_are_errors() {
 #[test]
 fn a_named_file_must_exist() {
     let sources = Sources {
+        toolkit: None,
         files: vec!["/nonexistent.toml".into()],
         files_must_exist: true,
         variables: Vec::new(),

@@ -9,6 +9,7 @@ fn gpu(index: u32) -> Gpu {
         pci_bus_id: format!("0000:0{index}:00.0"),
         minor: index,
         name: "NVIDIA A100-SXM4-80GB".into(),
+        brand: Some("nvidia".into()),
         architecture: Architecture::Ampere,
         compute_capability: Some((8, 0)),
         memory_mib: 81920,

@@ -7,6 +7,7 @@ fn gpu(index: u32, name: &str) -> Gpu {
         pci_bus_id: format!("0000:0{index}:00.0"),
         minor: index,
         name: name.to_owned(),
+        brand: Some("nvidia".into()),
         architecture: Architecture::Ada,
         compute_capability: Some((8, 9)),
         memory_mib: 8188,
