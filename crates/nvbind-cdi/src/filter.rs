@@ -1,6 +1,6 @@
 //! What a container gets when it asks for some of the driver's capabilities only.
 
-use crate::generate::hook::{COMMAND, parse_library, parse_link};
+use crate::generate::hook::{has_work, is_ours, parse_library, parse_link};
 use crate::link::resolve;
 use crate::{Edits, Hook};
 use nvbind_gpu::{Capabilities, Capability, capabilities_of};
@@ -37,7 +37,7 @@ impl Edits {
             drop_arguments(hook, &mut dropped);
         }
         // Our hook without work to do is not worth a process.
-        edits.hooks.retain(|hook| !is_ours(hook) || hook.args.len() > 2);
+        edits.hooks.retain(|hook| !is_ours(hook) || has_work(hook));
         edits
     }
 
@@ -77,10 +77,6 @@ fn is_32_bit(path: &Path, has_lib64: bool) -> bool {
             .is_some_and(|name| name.as_encoded_bytes().starts_with(b"lib"))
     };
     in_32_bit_folder || (has_lib64 && is_library() && path.starts_with("/usr/lib"))
-}
-
-fn is_ours(hook: &Hook) -> bool {
-    hook.args.get(1).is_some_and(|command| command == COMMAND)
 }
 
 /// Drops what the hook would do for files that are not there: links to them, links to such links, cache entries.

@@ -11,6 +11,7 @@
 //! | how is a spec file read and written? | `file.rs`, `yaml.rs` |
 //! | which file does a device name come from? | `registry.rs` |
 
+pub mod annotation;
 mod edits;
 mod error;
 mod file;

@@ -10,6 +10,9 @@ pub(crate) const RELEASED: [&str; 10] = [
 /// The oldest version that engines still read.
 const EARLIEST: &str = "0.3.0";
 
+/// The version that brought annotations, and classes with a dot.
+const ANNOTATIONS: &str = "0.6.0";
+
 /// Whether a spec uses something that a version brought.
 type IsNeeded = fn(&Spec) -> bool;
 
@@ -21,7 +24,7 @@ const NEEDS: [(&str, IsNeeded); 5] = [
     ("0.7.0", |spec| {
         spec.any_edits(|edits| edits.intel_rdt.is_some() || !edits.additional_gids.is_empty())
     }),
-    ("0.6.0", |spec| has_annotations(spec) || has_dotted_class(spec)),
+    (ANNOTATIONS, |spec| has_annotations(spec) || has_dotted_class(spec)),
     ("0.5.0", |spec| has_digit_first(spec) || spec.any_edits(has_host_path)),
     ("0.4.0", |spec| {
         spec.any_edits(|edits| edits.mounts.iter().any(|mount| is_given(mount.kind.as_deref())))
@@ -35,8 +38,24 @@ impl Spec {
         needed.map_or(EARLIEST, |(version, _)| version)
     }
 
+    /// Sets the version to the lowest that the content needs. Annotations are a help and no need: where nothing else calls
+    /// for a version that has them, they are left out.
+    pub(crate) fn settle_version(&mut self) {
+        let is_needed = |(version, is_needed): &&(&str, IsNeeded)| *version != ANNOTATIONS && is_needed(self);
+        let needed = NEEDS.iter().find(is_needed).map_or(EARLIEST, |(version, _)| version);
+        if rank(needed) < rank(ANNOTATIONS) {
+            self.clear_annotations();
+        }
+        self.cdi_version = self.required_version().to_owned();
+    }
+
+    fn clear_annotations(&mut self) {
+        self.annotations.clear();
+        self.devices.iter_mut().for_each(|device| device.annotations.clear());
+    }
+
     /// Leaves out what an engine of an older version cannot read and containers can do without: supplementary groups
-    /// before 0.7.0, devices named by a digit before 0.5.0.
+    /// before 0.7.0, annotations before 0.6.0, devices named by a digit before 0.5.0.
     ///
     /// Fails when the spec still needs more than `version`, or when there is no such version.
     pub fn limit_version(&mut self, version: &str) -> Result<(), Error> {
@@ -46,6 +65,9 @@ impl Spec {
             self.devices
                 .iter_mut()
                 .for_each(|device| device.container_edits.additional_gids.clear());
+        }
+        if Some(limit) < rank(ANNOTATIONS) {
+            self.clear_annotations();
         }
         if Some(limit) < rank("0.5.0") {
             self.devices

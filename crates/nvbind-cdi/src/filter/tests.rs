@@ -1,4 +1,5 @@
 use super::*;
+use crate::generate::hook::COMMAND;
 use crate::{DeviceNode, Mount};
 use serde_json::{Value, json};
 

@@ -25,6 +25,10 @@ const DEVICE_LINK: &str = "--device-link=";
 /// `--library=PATH`: a library that must be in `ld.so.cache`, under its file name.
 const LIBRARY: &str = "--library=";
 
+/// `--host-driver-version=`, `--host-cuda-version=`: what CUDA compatibility libraries of the image are compared with.
+pub(crate) const HOST_DRIVER_VERSION: &str = "--host-driver-version=";
+pub(crate) const HOST_CUDA_VERSION: &str = "--host-cuda-version=";
+
 /// Folders of modules that programs open by path: never in `ld.so.cache`.
 const MODULE_FOLDERS: [&str; 2] = ["gbm", "xorg"];
 
@@ -164,4 +168,16 @@ pub(crate) fn parse_link(argument: &str) -> Option<(&Path, &Path)> {
 /// Path of a `--library` argument.
 pub(crate) fn parse_library(argument: &str) -> Option<&Path> {
     argument.strip_prefix(LIBRARY).map(Path::new)
+}
+
+/// Whether a hook is nvbind's.
+pub(crate) fn is_ours(hook: &Hook) -> bool {
+    hook.args.get(1).is_some_and(|command| command == COMMAND)
+}
+
+/// Whether a hook of ours has links to make or libraries to tell the loader.
+pub(crate) fn has_work(hook: &Hook) -> bool {
+    hook.args
+        .iter()
+        .any(|argument| parse_link(argument).is_some() || parse_library(argument).is_some())
 }

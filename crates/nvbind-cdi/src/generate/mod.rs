@@ -11,7 +11,7 @@ pub use hook::HookSteps;
 pub use options::{GenerateOptions, Mode};
 pub use select::Strategy;
 
-use crate::{Device, Edits, Error, Spec};
+use crate::{Device, Edits, Error, Spec, annotation};
 use device::DeviceEdits;
 use nvbind_config::Roots;
 use nvbind_gpu::{DriverFiles, Host};
@@ -45,11 +45,14 @@ pub fn generate(roots: &Roots, host: &Host, files: &DriverFiles, options: &Gener
     for device in &selected {
         let found = device::edits(roots, device, options)?;
         for name in device.names(&options.device_name_strategies) {
-            devices.push(new_device(name, found.edits.clone()));
+            let mut named = new_device(name, found.edits.clone());
+            named.annotations = annotation::of_gpu(device.gpu);
+            devices.push(named);
         }
         all.merge(found);
     }
-    let container_edits = common::edits(roots, files, &all.links, options)?;
+    let mut container_edits = common::edits(roots, files, &all.links, options)?;
+    annotation::tell_hook(&mut container_edits, host);
     if is_empty {
         let edits = Edits {
             env: vec![EMPTY_DEVICE_ENV.to_owned()],
@@ -65,11 +68,11 @@ pub fn generate(roots: &Roots, host: &Host, files: &DriverFiles, options: &Gener
     let mut spec = Spec {
         cdi_version: String::new(),
         kind,
-        annotations: BTreeMap::new(),
+        annotations: annotation::of_host(host),
         devices,
         container_edits,
     };
-    spec.cdi_version = spec.required_version().to_owned();
+    spec.settle_version();
     spec.validate()?;
     Ok(spec)
 }
@@ -89,6 +92,7 @@ pub fn edits_for<S: AsRef<str>>(
     }
     device::sort(&mut own.edits);
     let mut edits = common::edits(roots, files, &own.links, options)?;
+    annotation::tell_hook(&mut edits, host);
     edits.merge(own.edits);
     Ok(edits)
 }
