@@ -52,6 +52,15 @@ pub(crate) fn tell_hook(edits: &mut Edits, host: &Host) {
     }
 }
 
+impl Edits {
+    /// Takes the host's versions from our hook again: it then leaves CUDA compatibility libraries of the image alone.
+    pub fn forget_host_versions(&mut self) {
+        for hook in self.hooks.iter_mut().filter(|hook| hook::is_ours(hook)) {
+            hook.args.retain(|argument| !hook::is_host_version(argument));
+        }
+    }
+}
+
 impl Spec {
     /// The devices that a name means: those of every GPU for the one that stands for all.
     pub fn devices_meant(&self, name: &str) -> Vec<&Device> {

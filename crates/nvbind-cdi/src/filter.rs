@@ -36,6 +36,9 @@ impl Edits {
         for hook in edits.hooks.iter_mut().filter(|hook| is_ours(hook)) {
             drop_arguments(hook, &mut dropped);
         }
+        if !capabilities.contains(Capability::Compute) {
+            edits.forget_host_versions();
+        }
         // Our hook without work to do is not worth a process.
         edits.hooks.retain(|hook| !is_ours(hook) || has_work(hook));
         edits

@@ -59,6 +59,11 @@ impl Capabilities {
         Self(self.0 | other.0)
     }
 
+    /// What is in both sets.
+    pub const fn intersection(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
     /// Whether any capability is in both sets.
     pub const fn intersects(self, other: Self) -> bool {
         self.0 & other.0 != 0

@@ -55,6 +55,31 @@ pub enum Error {
     /// `NVIDIA_DRIVER_CAPABILITIES` holds an unknown word.
     #[error("NVIDIA_DRIVER_CAPABILITIES: {0}")]
     Capability(UnknownCapability),
+    /// A `NVIDIA_REQUIRE_*` variable that is no requirement.
+    #[error(
+        "{variable}: '{expression}' is not understood; write as cuda>=12.2 or driver>=535, or set NVIDIA_DISABLE_REQUIRE=1"
+    )]
+    RequirementSyntax {
+        /// Name of the variable.
+        variable: String,
+        /// The part that is not understood.
+        expression: String,
+    },
+    /// The host is not as the image needs it.
+    #[error(
+        "{variable}={expression} is not met: {found}; use another image, update the driver, or set NVIDIA_DISABLE_REQUIRE=1"
+    )]
+    Requirement {
+        /// Name of the variable.
+        variable: String,
+        /// What it asks for.
+        expression: String,
+        /// What the host has.
+        found: String,
+    },
+    /// `NVIDIA_IMEX_CHANNELS` or a mount names no channel.
+    #[error("IMEX channel '{0}' is not understood; write a number below 1048576")]
+    ImexChannel(String),
     /// The configuration of nvbind cannot be used.
     #[error(transparent)]
     Config(#[from] nvbind_config::Error),
@@ -137,12 +162,18 @@ impl Error {
             | Self::Text(_)
             | Self::HookStage { .. }
             | Self::Annotation { .. }
+            | Self::RequirementSyntax { .. }
+            | Self::ImexChannel(_)
             | Self::Capability(_)
             | Self::Json { .. } => 2,
             Self::Config(error) => error.exit_code(),
             Self::Cdi(error) => error.exit_code(),
             Self::Generate { exit_code, .. } => *exit_code,
-            Self::Node { .. } | Self::NodeKind { .. } | Self::NoRuntime(_) | Self::JustInTime { .. } => 5,
+            Self::Requirement { .. }
+            | Self::Node { .. }
+            | Self::NodeKind { .. }
+            | Self::NoRuntime(_)
+            | Self::JustInTime { .. } => 5,
             Self::Bundle { .. } | Self::Exec { .. } | Self::State(_) | Self::Root { .. } => 1,
         }
     }

@@ -6,6 +6,8 @@
 //! | which GPUs does a container ask for? | `request.rs` |
 //! | where do their edits come from? | `shim/devices.rs`, `shim/just_in_time.rs` |
 //! | which runc command lines are edited? | `shim/command_line.rs` |
+//! | when are CUDA compatibility libraries of the image used? | `hook/compat.rs` |
+//! | is `NVIDIA_REQUIRE_*` met? | `request/requirement.rs` |
 //! | when is no hook process needed? | `shim/prepare.rs` |
 //! | which runtime is started then? | `shim/low_level.rs` |
 //! | how is a path in a container resolved? | `hook/root.rs` |
@@ -16,7 +18,8 @@ mod error;
 pub mod hook;
 mod request;
 pub mod shim;
+mod version;
 
 pub use apply::apply;
 pub use error::Error;
-pub use request::{Devices, Request, request};
+pub use request::{Devices, ExtraDevices, GpuFacts, HostFacts, Request, Requirement, request};

@@ -1,13 +1,20 @@
-//! Which devices a container asks for: annotations and `NVIDIA_*` variables of its `config.json`.
+//! What a container asks for: annotations, mounts and `NVIDIA_*` variables of its `config.json`.
 //!
 //! The meaning is that of NVIDIA's container toolkit, so that images and scripts made for it keep working.
 
+mod environment;
+mod extra;
+mod requirement;
+mod volume;
+
 use crate::Error;
+use environment::Environment;
+use nvbind_config::RequestConfig;
 use nvbind_gpu::Capabilities;
 use serde_json::Value;
 
-/// Prefix of the annotations by which Kubernetes hands over CDI devices.
-const ANNOTATION_PREFIX: &str = "cdi.k8s.io/";
+pub use extra::ExtraDevices;
+pub use requirement::{GpuFacts, HostFacts, Requirement};
 
 /// Which devices.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,44 +34,62 @@ pub struct Request {
     pub devices: Devices,
     /// The parts of the driver that are wanted. CDI names stand for whole devices: `ALL` for them.
     pub capabilities: Capabilities,
+    /// Devices that are no GPUs: IMEX channels, GPUDirect, NVSwitch.
+    pub extra: ExtraDevices,
+    /// What the image needs of driver and GPUs. Every one must be met.
+    pub requirements: Vec<Requirement>,
 }
 
 impl Request {
     const NOTHING: Self = Self {
         devices: Devices::Nothing,
         capabilities: Capabilities::NONE,
+        extra: ExtraDevices::NONE,
+        requirements: Vec::new(),
     };
 
     /// Whether the container is to be left alone.
     pub fn is_nothing(&self) -> bool {
-        self.devices == Devices::Nothing
+        self.devices == Devices::Nothing && self.extra == ExtraDevices::NONE
     }
 }
 
-/// Reads the request out of an OCI configuration. Annotations win over variables.
+/// Reads the request out of an OCI configuration. Annotations win over mounts, and those over variables.
 ///
 /// # Errors
 ///
-/// When an annotation holds something else than qualified CDI names or `NVIDIA_DRIVER_CAPABILITIES` an unknown word.
-pub fn request(config: &Value) -> Result<Request, Error> {
-    let annotated = annotations(config)?;
-    if !annotated.is_empty() {
-        return Ok(Request {
-            devices: Devices::Named(annotated),
-            capabilities: Capabilities::ALL,
-        });
-    }
+/// When an annotation holds something else than qualified CDI names, `NVIDIA_DRIVER_CAPABILITIES` an unknown word,
+/// `NVIDIA_REQUIRE_*` no requirement or `NVIDIA_IMEX_CHANNELS` no channel.
+pub fn request(config: &Value, heard: &RequestConfig) -> Result<Request, Error> {
     let env = Environment::of(config);
-    let devices = visible_devices(&env);
+    let mounted = volume::names(config, heard);
+    let extra = extra::of(&env, &mounted.imex_channels, heard)?;
+    let annotated = annotations(config, heard)?;
+    let devices = if !annotated.is_empty() {
+        Devices::Named(annotated)
+    } else if !mounted.devices.is_empty() {
+        named(mounted.devices.iter().map(String::as_str))
+    } else {
+        visible_devices(&env, heard)
+    };
     if devices == Devices::Nothing {
-        return Ok(Request::NOTHING);
+        return Ok(Request {
+            extra,
+            ..Request::NOTHING
+        });
     }
     let capabilities = if devices.are_qualified() {
         Capabilities::ALL
     } else {
-        driver_capabilities(&env)?
+        driver_capabilities(&env, heard)?
     };
-    Ok(Request { devices, capabilities })
+    let requirements = requirement::of(&env, heard)?;
+    Ok(Request {
+        devices,
+        capabilities,
+        extra,
+        requirements,
+    })
 }
 
 impl Devices {
@@ -79,14 +104,20 @@ pub(crate) fn is_qualified(name: &str) -> bool {
     nvbind_cdi::QualifiedName::parse(name).is_some()
 }
 
-fn annotations(config: &Value) -> Result<Vec<String>, Error> {
+fn annotations(config: &Value, heard: &RequestConfig) -> Result<Vec<String>, Error> {
     let mut names = Vec::new();
     let all = config
         .get("annotations")
         .and_then(Value::as_object)
         .into_iter()
         .flatten();
-    for (key, value) in all.filter(|(key, _)| key.starts_with(ANNOTATION_PREFIX)) {
+    let is_heard = |key: &str| {
+        heard
+            .annotation_prefixes
+            .iter()
+            .any(|prefix| key.starts_with(prefix.as_str()))
+    };
+    for (key, value) in all.filter(|(key, _)| is_heard(key)) {
         for name in words(value.as_str().unwrap_or_default()) {
             if !is_qualified(name) {
                 return Err(Error::Annotation {
@@ -100,15 +131,29 @@ fn annotations(config: &Value) -> Result<Vec<String>, Error> {
     Ok(names)
 }
 
-fn visible_devices(env: &Environment<'_>) -> Devices {
-    let Some(value) = env.get("NVIDIA_VISIBLE_DEVICES") else {
+fn visible_devices(env: &Environment<'_>, heard: &RequestConfig) -> Devices {
+    if !env.is_heard(heard) {
+        return Devices::Nothing;
+    }
+    let swarm = heard
+        .swarm_resources
+        .iter()
+        .filter_map(|name| env.get(name))
+        .collect::<Vec<_>>()
+        .join(",");
+    let value = if swarm.is_empty() {
+        env.get("NVIDIA_VISIBLE_DEVICES")
+    } else {
+        Some(swarm.as_str())
+    };
+    let Some(value) = value else {
         return if env.is_legacy_cuda_image() {
             named(["all"])
         } else {
             Devices::Nothing
         };
     };
-    let list: Vec<&str> = words(value).collect();
+    let list: Vec<&str> = words(value).filter(|word| *word != volume::FOLDER).collect();
     if list.is_empty() || list.contains(&"void") {
         return Devices::Nothing;
     }
@@ -120,44 +165,18 @@ fn visible_devices(env: &Environment<'_>) -> Devices {
     }
 }
 
-fn driver_capabilities(env: &Environment<'_>) -> Result<Capabilities, Error> {
-    match env.get("NVIDIA_DRIVER_CAPABILITIES") {
-        None if env.is_legacy_cuda_image() => Ok(Capabilities::ALL),
-        None => Ok(Capabilities::DEFAULT),
-        Some(value) => value.parse().map_err(Error::Capability),
+/// The capabilities asked for, less those that the configuration does not allow.
+fn driver_capabilities(env: &Environment<'_>, heard: &RequestConfig) -> Result<Capabilities, Error> {
+    let asked = match env.get("NVIDIA_DRIVER_CAPABILITIES") {
+        None if env.is_legacy_cuda_image() => Capabilities::ALL,
+        None => Capabilities::DEFAULT,
+        Some(value) => value.parse().map_err(Error::Capability)?,
+    };
+    if heard.driver_capabilities.is_empty() {
+        return Ok(asked);
     }
-}
-
-/// The variables of the container's process.
-struct Environment<'a>(Vec<(&'a str, &'a str)>);
-
-impl<'a> Environment<'a> {
-    fn of(config: &'a Value) -> Self {
-        let list = config
-            .get("process")
-            .and_then(|process| process.get("env"))
-            .and_then(Value::as_array);
-        let entries = list
-            .into_iter()
-            .flatten()
-            .filter_map(|entry| entry.as_str()?.split_once('='));
-        Self(entries.collect())
-    }
-
-    /// The value of a variable; the last wins where one is set twice.
-    fn get(&self, name: &str) -> Option<&'a str> {
-        self.0
-            .iter()
-            .rev()
-            .find(|(key, _)| *key == name)
-            .map(|(_, value)| *value)
-    }
-
-    /// An image for nvidia-docker 1: it wants every GPU without asking.
-    fn is_legacy_cuda_image(&self) -> bool {
-        let set = |name| self.get(name).is_some_and(|value| !value.is_empty());
-        set("CUDA_VERSION") && !set("NVIDIA_REQUIRE_CUDA")
-    }
+    let supported: Capabilities = heard.driver_capabilities.join(",").parse().map_err(Error::Capability)?;
+    Ok(asked.intersection(supported))
 }
 
 fn words(list: &str) -> impl Iterator<Item = &str> {

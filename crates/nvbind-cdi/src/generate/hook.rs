@@ -181,3 +181,8 @@ pub(crate) fn has_work(hook: &Hook) -> bool {
         .iter()
         .any(|argument| parse_link(argument).is_some() || parse_library(argument).is_some())
 }
+
+/// Whether an argument tells a version of the host.
+pub(crate) fn is_host_version(argument: &str) -> bool {
+    argument.starts_with(HOST_DRIVER_VERSION) || argument.starts_with(HOST_CUDA_VERSION)
+}

@@ -44,6 +44,10 @@ pub(crate) struct Arguments {
     pub(crate) device_links: Vec<Link>,
     /// Libraries that the dynamic loader must find.
     pub(crate) libraries: Vec<PathBuf>,
+    /// Version of the host's driver; without it CUDA compatibility libraries of the image are left alone.
+    pub(crate) host_driver_version: Option<String>,
+    /// The newest CUDA version that the host's driver supports.
+    pub(crate) host_cuda_version: Option<String>,
 }
 
 impl Arguments {
@@ -63,6 +67,8 @@ impl Arguments {
             ("--link", value) => self.links.push(link(value)?),
             ("--device-link", value) => self.device_links.push(link(value)?),
             ("--library", value) => self.libraries.push(absolute(value)?),
+            ("--host-driver-version", value) => self.host_driver_version = Some(value.to_owned()),
+            ("--host-cuda-version", value) => self.host_cuda_version = Some(value.to_owned()),
             _ => return None,
         }
         Some(())

@@ -6,6 +6,7 @@
 //! state that names no root is an error.
 
 pub(crate) mod arguments;
+pub(crate) mod compat;
 pub(crate) mod ldcache;
 pub(crate) mod library;
 pub(crate) mod links;
@@ -58,7 +59,8 @@ pub fn run(args: &[String], state: impl Read) -> Result<Warnings, Error> {
         .iter()
         .filter(|link| root.exists(&link.leads_to()));
     links::make(&root, arguments.links.iter().chain(given), &mut warnings);
-    let libraries = library::inspect(&root, &arguments.libraries, &mut warnings);
+    let mut libraries = library::inspect(&root, &arguments.libraries, &mut warnings);
+    compat::prefer(&root, &arguments, &mut libraries);
     ldcache::update(&root, &libraries, &mut warnings);
     musl::update(&root, &libraries, &mut warnings);
     Ok(warnings)

@@ -122,6 +122,19 @@ impl Folder {
         rustix::fs::statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW).is_ok()
     }
 
+    /// The names of at most `max` things in the folder, those that are text.
+    pub(crate) fn names(&self, max: usize) -> Result<Vec<String>, Errno> {
+        let folder = open_below(
+            &self.0,
+            Path::new("."),
+            OFlags::RDONLY | OFlags::DIRECTORY,
+            ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS,
+        )?;
+        let entries = rustix::fs::Dir::read_from(folder)?.take(max);
+        let names = entries.filter_map(|entry| entry.ok()?.file_name().to_str().ok().map(str::to_owned));
+        Ok(names.collect())
+    }
+
     /// Reads a regular file of at most `max` bytes. A link is not followed: like absence, it gives `None`.
     pub(crate) fn read(&self, name: &str, max: u64) -> Result<Option<Vec<u8>>, Errno> {
         let flags = READ | OFlags::NOFOLLOW;

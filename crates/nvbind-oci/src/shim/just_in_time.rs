@@ -18,27 +18,47 @@ const PROGRAM: &str = "nvbind";
 const VARIABLES: [&str; 4] = ["PATH", "HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME"];
 const VARIABLE_PREFIX: &[u8] = b"NVBIND_";
 
-/// The edits for GPUs (`all`, `none`, index, UUID, `gpu:mig`).
-pub(super) fn edits(ids: &[&str], config: &Config) -> Result<Edits, Error> {
+/// The spec of GPUs (`all`, `none`, index, UUID, `gpu:mig`).
+pub(super) fn gpus(ids: &[&str], config: &Config) -> Result<Spec, Error> {
+    // The values come from the image: behind the sign they are never taken for options.
+    spec(ids.iter().map(|id| format!("--device-id={id}")).collect(), config)
+}
+
+/// The spec of a mode of `nvbind cdi generate`.
+pub(super) fn mode(mode: &str, config: &Config) -> Result<Spec, Error> {
+    spec(vec![format!("--mode={mode}")], config)
+}
+
+fn spec(args: Vec<String>, config: &Config) -> Result<Spec, Error> {
     let program =
         find().ok_or_else(|| failed(Path::new(PROGRAM), &"it is neither beside nvbind-runtime nor on PATH"))?;
-    let output = generate(&program, ids, config).map_err(|error| failed(&program, &error))?;
+    let output = generate(&program, args, config).map_err(|error| failed(&program, &error))?;
     if !output.status.success() {
         return Err(explained(&output));
     }
     let text = String::from_utf8_lossy(&output.stdout);
     let spec = Spec::parse(&text, Format::Json).map_err(|error| failed(&program, &error))?;
     spec.validate().map_err(|error| failed(&program, &error))?;
-    Ok(sum(spec))
+    Ok(spec)
 }
 
-fn generate(program: &Path, ids: &[&str], config: &Config) -> std::io::Result<Output> {
+fn generate(program: &Path, args: Vec<String>, config: &Config) -> std::io::Result<Output> {
     let mut hook = OsString::from("--hook-path=");
     hook.push(config.hook_path());
+    let disabled = config
+        .runtime
+        .disable_hooks
+        .iter()
+        .map(|name| format!("--disable-hook={name}"));
+    let flags = config
+        .runtime
+        .feature_flags
+        .iter()
+        .map(|name| format!("--feature-flag={name}"));
     Command::new(program)
         .args(["cdi", "generate", "--format=json"])
-        // The values come from the image: behind the sign they are never taken for options.
-        .args(ids.iter().map(|id| format!("--device-id={id}")))
+        .args(args)
+        .args(disabled.chain(flags))
         .arg(hook)
         .env_clear()
         .envs(env::vars_os().filter(|(name, _)| is_passed(name)))
@@ -52,7 +72,7 @@ fn is_passed(name: &OsStr) -> bool {
 }
 
 /// The common edits and those of the one device that stands for all that were asked for.
-fn sum(spec: Spec) -> Edits {
+pub(super) fn sum(spec: Spec) -> Edits {
     let mut edits = spec.container_edits;
     let all = spec.devices.into_iter().find(|device| device.name == "all");
     edits.merge(all.map(|device| device.container_edits).unwrap_or_default());

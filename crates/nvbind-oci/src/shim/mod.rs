@@ -10,7 +10,7 @@ mod low_level;
 mod prepare;
 mod time;
 
-use crate::{Error, Request, request};
+use crate::{Devices, Error, Request, request};
 use bundle::Bundle;
 use command_line::CommandLine;
 use log::Log;
@@ -62,7 +62,7 @@ fn edit(folder: &Path, config: &Config, log: &mut Log) -> Result<(), Error> {
     let Some(mut bundle) = Bundle::open(folder)? else {
         return Ok(());
     };
-    let asked = request(&bundle.config)?;
+    let asked = request(&bundle.config, &config.request)?;
     if asked.is_nothing() {
         return Ok(());
     }
@@ -83,12 +83,14 @@ fn edit(folder: &Path, config: &Config, log: &mut Log) -> Result<(), Error> {
 }
 
 fn edits(asked: &Request, config: &Config) -> Result<Edits, Error> {
-    let edits = devices::edits(&asked.devices, config)?;
-    Ok(if asked.capabilities == Capabilities::ALL {
-        edits
-    } else {
-        edits.filter(asked.capabilities)
-    })
+    let mut edits = devices::edits(asked, config)?;
+    if asked.devices != Devices::Nothing && asked.capabilities != Capabilities::ALL {
+        edits = edits.filter(asked.capabilities);
+    }
+    if !config.request.cuda_compat {
+        edits.forget_host_versions();
+    }
+    Ok(edits)
 }
 
 fn remove_other_injectors(config: &mut Value) {

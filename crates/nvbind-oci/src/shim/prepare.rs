@@ -9,7 +9,7 @@ use super::link_folder;
 use crate::hook::arguments::{Arguments, Link};
 use crate::hook::library::{Library, flags_of_host_file};
 use crate::hook::root::{Folder, Root};
-use crate::hook::{COMMAND, Warnings, ldcache, links, musl};
+use crate::hook::{COMMAND, Warnings, compat, ldcache, links, musl};
 use nvbind_cdi::{Edits, Hook, Mount};
 use serde_json::Value;
 use std::collections::HashSet;
@@ -48,7 +48,8 @@ impl Prepared {
         given.retain(|link| is_given(link, config, edits));
         let left = mount_links(given, config, edits, store);
         keep_hook_for(edits, &left);
-        let libraries = libraries(&root, &arguments, &edits.mounts);
+        let mut libraries = libraries(&root, &arguments, &edits.mounts);
+        compat::prefer(&root, &arguments, &mut libraries);
         Some(Self {
             root,
             arguments,
@@ -245,9 +246,7 @@ fn flags_of_folder(folder: &Path, mounts: &[Mount]) -> Option<i32> {
 
 /// Takes our hooks out; one stays for what is left to do in the container.
 fn keep_hook_for(edits: &mut Edits, left: &[Link]) {
-    let (ours, others) = std::mem::take(&mut edits.hooks)
-        .into_iter()
-        .partition(is_ours);
+    let (ours, others) = std::mem::take(&mut edits.hooks).into_iter().partition(is_ours);
     edits.hooks = others;
     let ours: Vec<Hook> = ours;
     let Some(mut hook) = ours.into_iter().next().filter(|_| !left.is_empty()) else {

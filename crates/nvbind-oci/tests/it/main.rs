@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod attacks;
+mod compat;
 mod container;
 mod hook;
 mod just_in_time;
@@ -11,4 +12,5 @@ mod preload;
 mod prepare;
 mod properties;
 mod refusals;
+mod requirements;
 mod support;

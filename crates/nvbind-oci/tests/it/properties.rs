@@ -2,6 +2,7 @@
 
 use crate::support::{Image, write};
 use nvbind_cdi::Edits;
+use nvbind_config::RequestConfig;
 use nvbind_oci::{apply, hook, request};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -55,7 +56,7 @@ proptest! {
 
     #[test]
     fn any_configuration_is_read(config in any_json()) {
-        let _ = request(&config);
+        let _ = request(&config, &RequestConfig::default());
     }
 
     #[test]
@@ -70,7 +71,10 @@ proptest! {
 
     #[test]
     fn any_list_of_devices_is_read(list in "[a-z0-9,:=/ -]{0,40}") {
-        let _ = request(&json!({ "process": { "env": [format!("NVIDIA_VISIBLE_DEVICES={list}")] } }));
+        let _ = request(
+            &json!({ "process": { "env": [format!("NVIDIA_VISIBLE_DEVICES={list}")] } }),
+            &RequestConfig::default(),
+        );
     }
 
     #[test]
