@@ -1,6 +1,6 @@
 //! The configuration: one struct per section, its defaults, and the paths that follow from it.
 
-use crate::{Error, Roots, Sources};
+use crate::{Error, Roots, Sources, source, toolkit};
 use std::env;
 use std::path::{Path, PathBuf};
 
@@ -189,6 +189,16 @@ impl Config {
     /// An override is a command line flag: the dotted key (`host.driver_root`) and its text, lists separated by commas.
     pub fn load(overrides: &[(&str, &str)]) -> Result<Self, Error> {
         Sources::of_process().load(overrides)
+    }
+
+    /// Merges the text of a configuration file; `path` is what errors call it.
+    pub fn merge(&mut self, path: &Path, text: &str) -> Result<(), Error> {
+        source::merge_file(self, path, text)
+    }
+
+    /// Merges the text of the `config.toml` of NVIDIA's container toolkit.
+    pub fn merge_toolkit(&mut self, path: &Path, text: &str) -> Result<(), Error> {
+        toolkit::merge(self, path, text)
     }
 
     /// The roots under which the host's files are looked for.

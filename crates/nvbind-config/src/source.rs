@@ -85,7 +85,7 @@ fn default_files() -> Vec<PathBuf> {
 }
 
 /// Merges the text of a file, key by key.
-fn merge_file(config: &mut Config, path: &Path, text: &str) -> Result<(), Error> {
+pub(crate) fn merge_file(config: &mut Config, path: &Path, text: &str) -> Result<(), Error> {
     let origin = |offset: usize| Origin::File {
         path: path.to_owned(),
         line: line_of(text, offset),

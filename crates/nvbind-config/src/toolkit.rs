@@ -135,11 +135,16 @@ pub(crate) fn load(config: &mut Config, path: &Path) -> Result<(), Error> {
         Err(error) if error.is_not_found() => return Ok(()),
         read => read?,
     };
+    merge(config, path, &text)
+}
+
+/// Merges the text of the file.
+pub(crate) fn merge(config: &mut Config, path: &Path, text: &str) -> Result<(), Error> {
     let origin = |offset: usize| Origin::File {
         path: path.to_owned(),
-        line: line_of(&text, offset),
+        line: line_of(text, offset),
     };
-    let document = DeTable::parse(&text).map_err(|error| Error::Syntax {
+    let document = DeTable::parse(text).map_err(|error| Error::Syntax {
         origin: origin(error.span().map_or(text.len(), |span| span.start)),
         message: error.message().to_owned(),
     })?;

@@ -37,6 +37,9 @@ pub(super) fn apply(root: &mut Object, hooks: &[Hook]) -> Result<(), Error> {
         let mergeable = |old: &Value| is_ours(old) && is_ours(&entry) && old["path"] == entry["path"];
         if let Some(old) = list.iter_mut().find(|old| mergeable(old)) {
             add_arguments(old, &hook.args);
+            if old.get("env").and_then(Value::as_array).is_none_or(Vec::is_empty) {
+                old["env"] = entry["env"].clone();
+            }
         } else if !list.contains(&entry) {
             list.push(entry);
         }
