@@ -92,8 +92,7 @@ impl Spec {
 
     /// The spec as YAML that YAML 1.1 and 1.2 parsers read alike.
     pub fn to_yaml(&self) -> Result<String, Error> {
-        let value = serde_json::to_value(self).map_err(|error| Error::Encode(error.to_string()))?;
-        Ok(yaml::emit(&value))
+        yaml::emit(self).map_err(|error| Error::Encode(error.to_string()))
     }
 
     /// Writes the spec to a file of mode 0644, in the format given: readers see the old file or the new one, whole.

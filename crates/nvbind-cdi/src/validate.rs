@@ -37,14 +37,22 @@ pub struct Invalid {
 
 type Checked = Result<(), Invalid>;
 
-fn require(holds: bool, place: impl Fn() -> String, problem: impl Fn() -> String) -> Checked {
+/// A rule about what lies at `place`, seen from whoever checks it: the way there is put before it only when it fails.
+fn require(holds: bool, place: &str, problem: impl FnOnce() -> String) -> Checked {
     if holds {
-        Ok(())
-    } else {
-        Err(Invalid {
-            place: place(),
-            problem: problem(),
-        })
+        return Ok(());
+    }
+    Err(Invalid {
+        place: place.to_owned(),
+        problem: problem(),
+    })
+}
+
+impl Invalid {
+    fn within(mut self, outer: &str) -> Self {
+        let dot = if self.place.is_empty() { "" } else { "." };
+        self.place = format!("{outer}{dot}{}", self.place);
+        self
     }
 }
 
@@ -53,206 +61,166 @@ impl Spec {
     pub fn validate(&self) -> Result<(), Invalid> {
         self.validate_version()?;
         self.validate_kind()?;
-        validate_annotations(&self.annotations, "annotations")?;
-        require(
-            !self.devices.is_empty(),
-            || "devices".into(),
-            || "is empty: a spec needs a device".into(),
-        )?;
+        validate_annotations(&self.annotations)?;
+        require(!self.devices.is_empty(), "devices", || {
+            "is empty: a spec needs a device".into()
+        })?;
         let mut names = HashSet::new();
-        for (number, device) in self.devices.iter().enumerate() {
-            let place = format!("devices[{number}]");
+        each(&self.devices, "devices", |device| {
             let name = &device.name;
-            let in_name = || format!("{place}.name");
-            require(is_device(name), in_name, || {
+            require(is_device(name), "name", || {
                 format!("'{name}' is no device name: use letters, digits and - _ . : between letters or digits")
             })?;
-            require(names.insert(name), in_name, || format!("'{name}' is defined twice"))?;
-            validate_annotations(&device.annotations, &format!("{place}.annotations"))?;
-            let place = format!("{place}.containerEdits");
-            require(
-                !device.container_edits.is_empty(),
-                || place.clone(),
-                || format!("device '{name}' has no edits"),
-            )?;
-            self.validate_edits(&device.container_edits, &place)?;
-        }
-        self.validate_edits(&self.container_edits, "containerEdits")
+            require(names.insert(name), "name", || format!("'{name}' is defined twice"))?;
+            validate_annotations(&device.annotations)?;
+            let edits = &device.container_edits;
+            require(!edits.is_empty(), "containerEdits", || {
+                format!("device '{name}' has no edits")
+            })?;
+            self.validate_edits(edits)
+        })?;
+        self.validate_edits(&self.container_edits)
     }
 
     fn validate_version(&self) -> Checked {
         let (version, needed) = (&self.cdi_version, self.required_version());
-        let place = || "cdiVersion".to_owned();
         let declared = rank(version);
-        require(declared.is_some(), place, || {
+        require(declared.is_some(), "cdiVersion", || {
             format!("'{version}' is no version of the CDI specification")
         })?;
-        require(declared >= rank(needed), place, || {
+        require(declared >= rank(needed), "cdiVersion", || {
             format!("{version} is too low: the content needs {needed}")
         })
     }
 
     fn validate_kind(&self) -> Checked {
         let kind = &self.kind;
-        let place = || "kind".to_owned();
         let Some((vendor, class)) = kind.split_once('/') else {
-            return require(false, place, || format!("'{kind}' is not of the form vendor/class"));
+            return require(false, "kind", || format!("'{kind}' is not of the form vendor/class"));
         };
         let rule = "use letters, digits and - _ . from a letter to a letter or digit";
-        require(is_vendor_or_class(vendor), place, || {
+        require(is_vendor_or_class(vendor), "kind", || {
             format!("'{vendor}' is no vendor name: {rule}")
         })?;
-        require(is_vendor_or_class(class), place, || {
+        require(is_vendor_or_class(class), "kind", || {
             format!("'{class}' is no class name: {rule}")
         })
     }
 
-    fn validate_edits(&self, edits: &Edits, place: &str) -> Checked {
-        validate_env(&edits.env, place)?;
-        each(&edits.device_nodes, place, "deviceNodes", validate_node)?;
-        each(&edits.hooks, place, "hooks", validate_hook)?;
-        each(&edits.mounts, place, "mounts", validate_mount)?;
-        validate_net_devices(&edits.net_devices, place)?;
-        let rdt = edits.intel_rdt.as_ref();
-        rdt.map_or(Ok(()), |rdt| self.validate_rdt(rdt, &format!("{place}.intelRdt")))
+    fn validate_edits(&self, edits: &Edits) -> Checked {
+        let check = || {
+            validate_env(&edits.env)?;
+            each(&edits.device_nodes, "deviceNodes", validate_node)?;
+            each(&edits.hooks, "hooks", validate_hook)?;
+            each(&edits.mounts, "mounts", validate_mount)?;
+            validate_net_devices(&edits.net_devices)?;
+            edits.intel_rdt.as_ref().map_or(Ok(()), |rdt| self.validate_rdt(rdt))
+        };
+        check().map_err(|invalid: Invalid| invalid.within("containerEdits"))
     }
 
-    fn validate_rdt(&self, rdt: &IntelRdt, place: &str) -> Checked {
+    fn validate_rdt(&self, rdt: &IntelRdt) -> Checked {
         let name = rdt.clos_id.as_deref().unwrap_or_default();
         let is_file_name = name.len() < PATH_MAX && name != "." && name != ".." && !name.contains(['/', '\n']);
         // "/" stands for the root class.
-        require(
-            name == "/" || is_file_name,
-            || format!("{place}.closID"),
-            || format!("'{name}' is no file name"),
-        )?;
+        require(name == "/" || is_file_name, "intelRdt.closID", || {
+            format!("'{name}' is no file name")
+        })?;
         let old_fields = rdt.enable_cmt.is_some() || rdt.enable_mbm.is_some();
         let is_1_1 = rank(&self.cdi_version) >= rank("1.1.0");
-        require(
-            !(is_1_1 && old_fields),
-            || place.into(),
-            || "enableCMT and enableMBM ended with CDI 1.0.0".into(),
-        )?;
-        require(
-            is_1_1 || !has_1_1_fields(rdt),
-            || place.into(),
-            || "schemata needs CDI 1.1.0".into(),
-        )
+        require(!(is_1_1 && old_fields), "intelRdt", || {
+            "enableCMT and enableMBM ended with CDI 1.0.0".into()
+        })?;
+        require(is_1_1 || !has_1_1_fields(rdt), "intelRdt", || {
+            "schemata needs CDI 1.1.0".into()
+        })
     }
 }
 
-fn each<T>(list: &[T], place: &str, field: &str, check: fn(&T, &str) -> Checked) -> Checked {
+fn each<'a, T>(list: &'a [T], field: &str, mut check: impl FnMut(&'a T) -> Checked) -> Checked {
     let mut numbered = list.iter().enumerate();
-    numbered.try_for_each(|(number, item)| check(item, &format!("{place}.{field}[{number}]")))
+    numbered.try_for_each(|(number, item)| check(item).map_err(|invalid| invalid.within(&format!("{field}[{number}]"))))
 }
 
-fn validate_env(env: &[String], place: &str) -> Checked {
-    let mut numbered = env.iter().enumerate();
-    numbered.try_for_each(|(number, entry)| {
+fn validate_env(env: &[String]) -> Checked {
+    each(env, "env", |entry| {
         let is_assignment = entry.find('=').is_some_and(|position| position > 0);
-        require(
-            is_assignment,
-            || format!("{place}.env[{number}]"),
-            || format!("'{entry}' is not NAME=value"),
-        )
+        require(is_assignment, "", || format!("'{entry}' is not NAME=value"))
     })
 }
 
-fn validate_node(node: &DeviceNode, place: &str) -> Checked {
-    require_path(&node.path, place, "path")?;
+fn validate_node(node: &DeviceNode) -> Checked {
+    require_path(&node.path, "path")?;
     let kind = node.kind.as_deref().unwrap_or_default();
-    require(
-        NODE_TYPES.contains(&kind),
-        || format!("{place}.type"),
-        || format!("'{kind}' is none of b, c, u, p"),
-    )?;
+    require(NODE_TYPES.contains(&kind), "type", || {
+        format!("'{kind}' is none of b, c, u, p")
+    })?;
     for (field, number) in [("major", node.major), ("minor", node.minor)] {
         // The device cgroup reads -1 as "any".
-        require(
-            number.unwrap_or(0) >= 0,
-            || format!("{place}.{field}"),
-            || "is negative".into(),
-        )?;
+        require(number.unwrap_or(0) >= 0, field, || "is negative".into())?;
     }
     let access = node.permissions.as_deref().unwrap_or_default();
     let is_access = access == "none" || access.chars().all(|letter| "rwm".contains(letter));
-    require(
-        is_access,
-        || format!("{place}.permissions"),
-        || format!("'{access}' is not some of r, w, m, or none"),
-    )
+    require(is_access, "permissions", || {
+        format!("'{access}' is not some of r, w, m, or none")
+    })
 }
 
-fn validate_mount(mount: &Mount, place: &str) -> Checked {
+fn validate_mount(mount: &Mount) -> Checked {
     // No absolute path: the source of a mount with a type of its own can be a word, as `tmpfs`.
-    require(
-        !mount.host_path.as_os_str().is_empty(),
-        || format!("{place}.hostPath"),
-        || "is empty".into(),
-    )?;
-    require_path(&mount.container_path, place, "containerPath")
+    require(!mount.host_path.as_os_str().is_empty(), "hostPath", || {
+        "is empty".into()
+    })?;
+    require_path(&mount.container_path, "containerPath")
 }
 
-fn validate_hook(hook: &Hook, place: &str) -> Checked {
+fn validate_hook(hook: &Hook) -> Checked {
     let name = hook.hook_name.as_str();
-    require(
-        HOOK_NAMES.contains(&name),
-        || format!("{place}.hookName"),
-        || format!("'{name}' is none of {}", HOOK_NAMES.join(", ")),
-    )?;
-    require_path(&hook.path, place, "path")?;
-    require(
-        hook.timeout.unwrap_or(0) >= 0,
-        || format!("{place}.timeout"),
-        || "is negative".into(),
-    )?;
-    validate_env(&hook.env, place)
+    require(HOOK_NAMES.contains(&name), "hookName", || {
+        format!("'{name}' is none of {}", HOOK_NAMES.join(", "))
+    })?;
+    require_path(&hook.path, "path")?;
+    require(hook.timeout.unwrap_or(0) >= 0, "timeout", || "is negative".into())?;
+    validate_env(&hook.env)
 }
 
-fn validate_net_devices(devices: &[NetDevice], place: &str) -> Checked {
+fn validate_net_devices(devices: &[NetDevice]) -> Checked {
     let (mut on_host, mut in_container) = (HashSet::new(), HashSet::new());
-    let mut numbered = devices.iter().enumerate();
-    numbered.try_for_each(|(number, device)| {
+    each(devices, "netDevices", |device| {
         let names = [
             ("hostInterfaceName", &device.host_interface_name, &mut on_host),
             ("name", &device.name, &mut in_container),
         ];
         for (field, name, seen) in names {
-            let place = || format!("{place}.netDevices[{number}].{field}");
-            require(!name.is_empty(), place, || "is empty".into())?;
-            require(seen.insert(name), place, || format!("'{name}' is used twice"))?;
+            require(!name.is_empty(), field, || "is empty".into())?;
+            require(seen.insert(name), field, || format!("'{name}' is used twice"))?;
         }
         Ok(())
     })
 }
 
 /// Paths of nodes, targets and hooks are absolute: a relative one would mean whatever folder the engine is in.
-fn require_path(path: &Path, place: &str, field: &str) -> Checked {
-    let place = || format!("{place}.{field}");
-    require(!path.as_os_str().is_empty(), place, || "is empty".into())?;
-    require(path.is_absolute(), place, || {
+fn require_path(path: &Path, field: &str) -> Checked {
+    require(!path.as_os_str().is_empty(), field, || "is empty".into())?;
+    require(path.is_absolute(), field, || {
         format!("'{}' is not an absolute path", path.display())
     })
 }
 
-fn validate_annotations(annotations: &BTreeMap<String, String>, place: &str) -> Checked {
+fn validate_annotations(annotations: &BTreeMap<String, String>) -> Checked {
     for key in annotations.keys() {
         let (prefix, name) = key
             .split_once('/')
             .map_or((None, key.as_str()), |(prefix, name)| (Some(prefix), name));
         let is_key = name.len() <= 63 && is_word(name, "-_.") && prefix.is_none_or(is_dns_subdomain);
-        require(
-            is_key,
-            || place.to_owned(),
-            || format!("'{key}' is no annotation key: use [dns.name/]name"),
-        )?;
+        require(is_key, "annotations", || {
+            format!("'{key}' is no annotation key: use [dns.name/]name")
+        })?;
     }
     let bytes: usize = annotations.iter().map(|(key, value)| key.len() + value.len()).sum();
-    require(
-        bytes <= MAX_ANNOTATION_BYTES,
-        || place.to_owned(),
-        || "are larger than 256 KiB together".into(),
-    )
+    require(bytes <= MAX_ANNOTATION_BYTES, "annotations", || {
+        "are larger than 256 KiB together".into()
+    })
 }
 
 fn is_dns_subdomain(name: &str) -> bool {

@@ -3,15 +3,15 @@
 //! Reading is serde-saphyr's. Writing is done here: engines read specs with Go parsers of YAML 1.1 and 1.2, where a bare
 //! `on`, `0`, `1:0` or `0x1` may be something else than text, so every text that is not plainly a word is quoted.
 
+mod emit;
+
+pub(crate) use emit::emit;
+
 use crate::Spec;
-use serde_json::Value;
 use std::fmt::Write;
 
 /// Words that some YAML version reads as a boolean or as null, in lower case.
 const RESERVED: [&str; 10] = ["true", "false", "yes", "no", "on", "off", "y", "n", "null", "~"];
-
-/// Spaces per level, as the Go emitters write them.
-const INDENT: usize = 4;
 
 pub(crate) fn parse(text: &str) -> Result<Spec, String> {
     serde_saphyr::from_str(text).map_err(|error| one_line(&error.to_string()))
@@ -25,75 +25,6 @@ fn one_line(message: &str) -> String {
         .unwrap_or_default()
         .trim_end_matches(':')
         .to_owned()
-}
-
-/// A value as a YAML document.
-pub(crate) fn emit(value: &Value) -> String {
-    let mut out = String::from("---\n");
-    emit_block(&mut out, value, 0);
-    out
-}
-
-/// A mapping or list, each entry on lines of its own, indented; the cursor stands at a line's start.
-fn emit_block(out: &mut String, value: &Value, depth: usize) {
-    match value {
-        Value::Object(map) => map.iter().for_each(|(key, item)| {
-            indent(out, depth);
-            emit_entry(out, key, item, depth);
-        }),
-        Value::Array(list) => list.iter().for_each(|item| emit_item(out, item, depth)),
-        scalar => emit_scalar(out, scalar),
-    }
-}
-
-/// `key: value`, the cursor behind the indentation.
-fn emit_entry(out: &mut String, key: &str, value: &Value, depth: usize) {
-    emit_text(out, key);
-    out.push(':');
-    if is_block(value) {
-        out.push('\n');
-        emit_block(out, value, depth + 1);
-    } else {
-        out.push(' ');
-        emit_scalar(out, value);
-    }
-}
-
-/// `- value`; the first key of a mapping stands beside the dash, the others below it.
-fn emit_item(out: &mut String, item: &Value, depth: usize) {
-    indent(out, depth);
-    out.push_str("- ");
-    let Value::Object(map) = item else {
-        return emit_scalar(out, item);
-    };
-    for (number, (key, value)) in map.iter().enumerate() {
-        if number > 0 {
-            indent(out, depth);
-            out.push_str("  ");
-        }
-        emit_entry(out, key, value, depth);
-    }
-}
-
-fn is_block(value: &Value) -> bool {
-    match value {
-        Value::Object(map) => !map.is_empty(),
-        Value::Array(list) => !list.is_empty(),
-        _ => false,
-    }
-}
-
-fn emit_scalar(out: &mut String, value: &Value) {
-    match value {
-        Value::String(text) => emit_text(out, text),
-        // Numbers, booleans and empty collections are written as in JSON, which is YAML.
-        other => out.push_str(&other.to_string()),
-    }
-    out.push('\n');
-}
-
-fn indent(out: &mut String, depth: usize) {
-    out.extend(std::iter::repeat_n(' ', depth * INDENT));
 }
 
 /// A text bare where no parser can take it for something else, otherwise in double quotes.
@@ -111,9 +42,9 @@ fn emit_text(out: &mut String, text: &str) {
 fn is_plain(text: &str) -> bool {
     let first = text.strip_prefix("--").unwrap_or(text);
     let starts_like_a_word = first.starts_with(|c: char| c.is_ascii_alphabetic()) || text.starts_with('/');
-    let is_safe = |c: char| c.is_ascii_alphanumeric() || "/._-=:+@".contains(c);
+    let is_safe = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-=:+@".contains(&byte);
     starts_like_a_word
-        && text.chars().all(is_safe)
+        && text.bytes().all(is_safe)
         && !text.ends_with(':')
         && !RESERVED.iter().any(|word| text.eq_ignore_ascii_case(word))
 }
@@ -181,7 +112,17 @@ mod tests {
     fn layout_is_that_of_the_go_emitters() {
         let value = json!({ "kind": "a/b", "devices": [{ "name": "0", "x": { "nodes": [{ "path": "/d", "gid": 44 }], "e": ["A=b", "c d"] } }], "z": [] });
         let expected = "---\nkind: a/b\ndevices:\n    - name: \"0\"\n      x:\n        nodes:\n            - path: /d\n              gid: 44\n        e:\n            - A=b\n            - \"c d\"\nz: []\n";
-        assert_eq!(emit(&value), expected);
+        assert_eq!(emit(&value).unwrap(), expected);
+    }
+
+    #[test]
+    fn empty_and_single_values() {
+        let value = json!([{}, { "a": {} }, [], 7, -1, true, null, "x"]);
+        assert_eq!(
+            emit(&value).unwrap(),
+            "---\n- {}\n- a: {}\n- []\n- 7\n- -1\n- true\n- null\n- x\n"
+        );
+        assert!(emit(&json!([["nested"]])).is_err() && emit(&1.5).is_err());
     }
 
     #[test]

@@ -117,18 +117,11 @@ fn file(root: &RootFs, real: &Path, container: PathBuf, kind: FileKind) -> Drive
     }
 }
 
-/// A file in a folder that is looked into often.
-fn find(root: &RootFs, folder: &Path, name: &str) -> Option<PathBuf> {
-    let path = folder.join(name);
-    let folder = root.resolve_folder(path.parent()?)?;
-    root.resolve(&folder.join(path.file_name()?))
-}
-
 fn programs(root: &RootFs) -> Vec<DriverFile> {
     let program = |name: &str| {
         let real = PROGRAM_FOLDERS
             .iter()
-            .find_map(|folder| find(root, Path::new(folder), name))?;
+            .find_map(|folder| root.resolve(&Path::new(folder).join(name)))?;
         Some(file(root, &real, Path::new("/usr/bin").join(name), FileKind::Binary))
     };
     PROGRAMS.iter().filter_map(|name| program(name)).collect()
@@ -141,7 +134,7 @@ fn configs(root: &RootFs, version: &str, extra: &[PathBuf]) -> Vec<DriverFile> {
             .iter()
             .map(PathBuf::as_path)
             .chain(CONFIG_FOLDERS.iter().map(Path::new));
-        let real = folders.find_map(|folder| find(root, folder, &name))?;
+        let real = folders.find_map(|folder| root.resolve(&folder.join(&name)))?;
         Some(file(root, &real, Path::new(target).join(name), FileKind::Config))
     };
     CONFIGS.iter().filter_map(config).collect()
@@ -200,7 +193,7 @@ fn firmware(root: &RootFs, roots: &Roots, version: &str) -> Vec<DriverFile> {
         .filter(|path| path.starts_with('/'))
         .map(|path| Path::new(path).join("nvidia").join(version));
     for folder in folders {
-        let Some(real) = root.resolve_folder(&folder) else {
+        let Some(real) = root.resolve(&folder) else {
             continue;
         };
         let mut names: Vec<PathBuf> = root.names(&real).into_iter().map(|name| name.name.into()).collect();

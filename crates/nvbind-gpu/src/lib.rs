@@ -24,7 +24,9 @@ mod topology;
 pub use capability::{Capabilities, Capability, UnknownCapability, WORDS, capabilities_of};
 pub use discover::{discover, discover_procfs};
 pub use error::Error;
-pub use files::{DriverFile, DriverFiles, ElfClass, FileKind, Library, Link, Node, SearchOptions, driver_files};
+pub use files::{
+    DriverFile, DriverFiles, ElfClass, FileKind, Library, Link, Node, SearchOptions, driver_files, path_order,
+};
 pub use gpu::{Architecture, Gpu, Health, MigDevice, MigState};
 pub use host::{Driver, DriverKind, Host, Source};
 pub use nodes::{GpuNodes, gpu_nodes, mig_nodes};

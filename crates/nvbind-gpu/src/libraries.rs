@@ -1,14 +1,16 @@
 //! Which shared libraries belong to the driver, and which links lead to them.
 
 use crate::capability::capabilities_of;
-use crate::rootfs::{Name, RootFs};
-use crate::{Capabilities, Capability, ElfClass, Library, Link, elf, ldcache};
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::ffi::OsStr;
+use crate::rootfs::{Name, RootFs, join, split};
+use crate::{Capabilities, Capability, ElfClass, Library, Link, elf, ldcache, path_order};
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
+use std::rc::Rc;
 
 /// Folders of libraries by distribution: Red Hat, Debian (x86-64, arm64, i386), Arch, NixOS; `/lib` where it is no link.
 const LIBRARY_FOLDERS: [&str; 12] = [
@@ -80,10 +82,10 @@ const NEEDED_LINKS: [(&str, &str, &str); 6] = [
     ),
 ];
 
-/// A folder with what is in it.
+/// A folder with its shared objects.
 pub(crate) struct Folder {
     path: PathBuf,
-    names: Vec<Name>,
+    names: Rc<[Name]>,
 }
 
 /// The library folders of a root, each once.
@@ -92,17 +94,14 @@ pub(crate) fn folders(root: &RootFs, extra: &[PathBuf]) -> Vec<Folder> {
     bases.extend(LIBRARY_FOLDERS.map(PathBuf::from));
     bases.extend(cached_folders(root));
     let mut found = Found::default();
-    for base in bases.iter().filter_map(|base| root.resolve_folder(base)) {
+    for base in bases.iter().filter_map(|base| root.resolve(base)) {
         if !found.add(root, base.clone()) {
             continue;
         }
         for guide in GUIDES.iter().filter_map(|guide| root.resolve(&base.join(guide))) {
             found.add(root, guide.parent().unwrap_or(&base).to_owned());
         }
-        for below in SUBFOLDERS
-            .iter()
-            .filter_map(|below| root.resolve_folder(&base.join(below)))
-        {
+        for below in SUBFOLDERS.iter().filter_map(|below| root.resolve(&base.join(below))) {
             found.add(root, below);
         }
     }
@@ -112,16 +111,15 @@ pub(crate) fn folders(root: &RootFs, extra: &[PathBuf]) -> Vec<Folder> {
 #[derive(Default)]
 struct Found {
     folders: Vec<Folder>,
-    seen: HashSet<PathBuf>,
+    seen: HashSet<OsString>,
 }
 
 impl Found {
     /// Lists a folder without links in its path, unless it was listed before.
     fn add(&mut self, root: &RootFs, path: PathBuf) -> bool {
-        let new = self.seen.insert(path.clone());
+        let new = self.seen.insert(path.as_os_str().to_owned());
         if new {
-            let mut names = root.names(&path);
-            names.retain(|name| name.name.as_bytes().windows(3).any(|part| part == b".so"));
+            let names = root.shared_objects(&path);
             self.folders.push(Folder { path, names });
         }
         new
@@ -168,7 +166,7 @@ pub(crate) fn find(root: &RootFs, name: &str) -> Option<PathBuf> {
 pub(crate) fn version(folders: &[Folder]) -> Option<String> {
     let names = folders
         .iter()
-        .flat_map(|folder| &folder.names)
+        .flat_map(|folder| folder.names.iter())
         .filter_map(|name| name.name.to_str());
     let versions = names.filter_map(|name| {
         let suffix = name
@@ -187,86 +185,97 @@ fn numbers(version: &str) -> Option<Vec<u32>> {
     version.split('.').map(|part| part.parse().ok()).collect()
 }
 
+/// Libraries by container path, as bytes: paths compare and hash part by part, which is slow.
+type Libraries = HashMap<OsString, Library>;
+
+/// Links by their path, each with its target and the library that it leads to.
+type Links = HashMap<OsString, (PathBuf, PathBuf)>;
+
 /// The driver's libraries in those folders, by container path.
 pub(crate) fn libraries(root: &RootFs, folders: &[Folder], version: &str) -> Vec<Library> {
     let mut libraries = real_files(root, folders, version);
     let mut links = existing_links(root, folders, &libraries);
-    add_sonames(root, &libraries, &mut links);
-    add_needed(&libraries, &mut links, version);
+    // In order: where two libraries want the same link, it is the same one's each time.
+    let mut paths: Vec<&Path> = libraries.values().map(|library| library.container.as_path()).collect();
+    paths.sort_unstable_by(|a, b| path_order(a, b));
+    add_sonames(root, &libraries, &paths, &mut links);
+    add_needed(&libraries, &paths, &mut links, version);
     for (link, (target, real)) in links {
-        if let Some(library) = libraries.get_mut(&real) {
+        if let Some(library) = libraries.get_mut(real.as_os_str()) {
+            let link = link.into();
             library.links.push(Link { link, target });
         }
     }
-    libraries.into_values().collect()
+    let mut libraries: Vec<Library> = libraries.into_values().collect();
+    libraries.sort_unstable_by(|a, b| path_order(&a.container, &b.container));
+    for library in &mut libraries {
+        library.links.sort_unstable_by(|a, b| path_order(&a.link, &b.link));
+    }
+    libraries
 }
 
-fn real_files(root: &RootFs, folders: &[Folder], version: &str) -> BTreeMap<PathBuf, Library> {
+fn real_files(root: &RootFs, folders: &[Folder], version: &str) -> Libraries {
     let suffix = format!(".so.{version}");
     let is_driver = |name: &str| name.ends_with(&suffix) || OTHER_LIBRARIES.iter().any(|other| name.starts_with(other));
-    let mut libraries = BTreeMap::new();
-    let mut add = |path: PathBuf, class: ElfClass| {
-        let capabilities = match class {
-            ElfClass::Elf64 => capabilities_of(&path),
-            ElfClass::Elf32 => Capabilities::of(Capability::Compat32),
-        };
-        let library = Library {
-            host: root.host(&path),
-            container: path.clone(),
-            links: Vec::new(),
-            class,
-            capabilities,
-        };
-        libraries.entry(path).or_insert(library);
-    };
+    let mut libraries = Libraries::new();
     for folder in folders {
         let names = folder
             .names
             .iter()
             .filter(|name| name.name.to_str().is_some_and(is_driver));
-        let paths = names.filter_map(|name| match name.is_link {
-            true => root.resolve(&folder.path.join(&name.name)),
-            false => Some(folder.path.join(&name.name)),
-        });
+        let paths = names.filter_map(|name| root.resolve(&join(&folder.path, &name.name)));
         let mut classes = Classes::default();
         for path in paths {
+            let Entry::Vacant(place) = libraries.entry(path.as_os_str().to_owned()) else {
+                continue;
+            };
             // An ELF header that cannot be read says that it is no library: a folder of that name, say.
             if let Some(class) = classes.of(root, &path) {
-                add(path, class);
+                place.insert(library(root, path, class));
             }
         }
     }
     libraries
 }
 
+fn library(root: &RootFs, path: PathBuf, class: ElfClass) -> Library {
+    let capabilities = match class {
+        ElfClass::Elf64 => capabilities_of(&path),
+        ElfClass::Elf32 => Capabilities::of(Capability::Compat32),
+    };
+    Library {
+        host: root.host(&path),
+        container: path,
+        links: Vec::new(),
+        class,
+        capabilities,
+    }
+}
+
 /// Word sizes of library folders: one file of each is looked at, for a folder holds libraries of one kind.
 #[derive(Default)]
-struct Classes(HashMap<PathBuf, ElfClass>);
+struct Classes(HashMap<OsString, ElfClass>);
 
 impl Classes {
     fn of(&mut self, root: &RootFs, library: &Path) -> Option<ElfClass> {
-        let folder = library.parent()?;
-        if let Some(class) = self.0.get(folder) {
+        let (folder, _) = split(library)?;
+        if let Some(class) = self.0.get(folder.as_os_str()) {
             return Some(*class);
         }
         let class = elf::class(&root.host(library))?;
-        self.0.insert(folder.to_owned(), class);
+        self.0.insert(folder.into(), class);
         Some(class)
     }
 }
 
-/// Links by their path, each with its target and the library that it leads to.
-type Links = BTreeMap<PathBuf, (PathBuf, PathBuf)>;
-
 /// The links in the folders that lead to a driver library. Only links that share the name of one are read.
-fn existing_links(root: &RootFs, folders: &[Folder], libraries: &BTreeMap<PathBuf, Library>) -> Links {
+fn existing_links(root: &RootFs, folders: &[Folder], libraries: &Libraries) -> Links {
     let stems: HashSet<&[u8]> = libraries
-        .keys()
-        .filter_map(|path| stem(path.file_name()?.as_bytes()))
+        .values()
+        .filter_map(|library| stem(split(&library.container)?.1.as_bytes()))
         .collect();
     let known = |name: &[u8]| {
-        let alias =
-            |(_, link, _): &(&str, &str, &str)| Path::new(link).file_name().is_some_and(|l| l.as_bytes() == name);
+        let alias = |(_, link, _): &(&str, &str, &str)| link.rsplit('/').next().is_some_and(|l| l.as_bytes() == name);
         stem(name).is_some_and(|stem| stems.contains(stem)) || NEEDED_LINKS.iter().any(alias)
     };
     let mut links = Links::new();
@@ -276,12 +285,14 @@ fn existing_links(root: &RootFs, folders: &[Folder], libraries: &BTreeMap<PathBu
             .iter()
             .filter(|name| name.is_link && known(name.name.as_bytes()))
         {
-            let link = folder.path.join(&name.name);
-            let Some(real) = root.resolve(&link).filter(|real| libraries.contains_key(real)) else {
+            let link = join(&folder.path, &name.name);
+            let real = root.resolve(&link);
+            let Some(real) = real.filter(|real| libraries.contains_key(real.as_os_str())) else {
                 continue;
             };
             let Some(text) = root.read_link(&link) else { continue };
-            links.insert(link, (link_target(&folder.path, &text, &real), real));
+            let target = link_target(&folder.path, text, &real);
+            links.insert(link.into(), (target, real));
         }
     }
     links
@@ -289,54 +300,53 @@ fn existing_links(root: &RootFs, folders: &[Folder], libraries: &BTreeMap<PathBu
 
 /// What a link in a container is to say: the same as on the host if it names a neighbour, else the way to the library
 /// itself, because what lies between (Debian's alternatives) is not in the container.
-fn link_target(folder: &Path, text: &Path, real: &Path) -> PathBuf {
-    match text.components().count() {
-        1 if text.is_relative() => text.to_owned(),
+fn link_target(folder: &Path, text: PathBuf, real: &Path) -> PathBuf {
+    let mut parts = text.components();
+    match (parts.next(), parts.next()) {
+        (Some(Component::Normal(_) | Component::CurDir | Component::ParentDir), None) => text,
         _ => relative(folder, real),
     }
 }
 
 /// The SONAME links of libraries to which no link leads, which `ldconfig` would have made.
-fn add_sonames(root: &RootFs, libraries: &BTreeMap<PathBuf, Library>, links: &mut Links) {
-    let linked: HashSet<&PathBuf> = links.values().map(|(_, real)| real).collect();
-    let bare: Vec<PathBuf> = libraries
-        .keys()
-        .filter(|path| !linked.contains(path))
-        .cloned()
-        .collect();
+fn add_sonames(root: &RootFs, libraries: &Libraries, paths: &[&Path], links: &mut Links) {
+    let linked: HashSet<&OsStr> = links.values().map(|(_, real)| real.as_os_str()).collect();
+    let bare = paths.iter().filter(|path| !linked.contains(path.as_os_str()));
+    let bare: Vec<&Path> = bare.copied().collect();
     for real in bare {
-        let (Some(folder), Some(file)) = (real.parent(), real.file_name()) else {
+        let Some((folder, file)) = split(real) else { continue };
+        let Some(soname) = elf::soname(&root.host(real)).filter(|soname| soname.as_str() != file) else {
             continue;
         };
-        let Some(soname) = elf::soname(&root.host(&real)).filter(|soname| soname.as_str() != file) else {
-            continue;
-        };
-        let link = folder.join(soname);
-        if !libraries.contains_key(&link) {
-            links.entry(link).or_insert_with(|| (file.into(), real.clone()));
-        }
+        add_link(libraries, links, folder.join(soname), || file.into(), real);
     }
 }
 
-fn add_needed(libraries: &BTreeMap<PathBuf, Library>, links: &mut Links, version: &str) {
-    for real in libraries.keys() {
-        let (Some(folder), Some(file)) = (real.parent(), real.file_name()) else {
-            continue;
-        };
+fn add_needed(libraries: &Libraries, paths: &[&Path], links: &mut Links, version: &str) {
+    for real in paths {
+        let Some((folder, file)) = split(real) else { continue };
         let needed = NEEDED_LINKS
             .iter()
             .filter(|(library, _, _)| stem(file.as_bytes()) == Some(library.as_bytes()));
         for (_, link, target) in needed {
-            let name = Path::new(link).file_name().unwrap_or_default();
+            let end = link.rfind('/').map_or(*link, |slash| &link[slash + 1..]);
+            let named = |path: &OsStr| split(Path::new(path)).is_some_and(|(_, name)| name == end);
             let there = links
                 .iter()
-                .any(|(path, (_, to))| to == real && path.file_name() == Some(name));
-            let link = folder.join(link);
-            if !there && !libraries.contains_key(&link) {
-                let target = target.replace("{v}", version).into();
-                links.entry(link).or_insert_with(|| (target, real.clone()));
+                .any(|(path, (_, to))| to.as_os_str() == real.as_os_str() && named(path));
+            if !there {
+                let target = || target.replace("{v}", version).into();
+                add_link(libraries, links, folder.join(link), target, real);
             }
         }
+    }
+}
+
+/// Adds a link unless there is one, or a library, in its place.
+fn add_link(libraries: &Libraries, links: &mut Links, link: PathBuf, target: impl FnOnce() -> PathBuf, real: &Path) {
+    let link = OsString::from(link);
+    if !libraries.contains_key(&link) {
+        links.entry(link).or_insert_with(|| (target(), real.to_owned()));
     }
 }
 
@@ -385,9 +395,9 @@ mod tests {
     #[test]
     fn a_link_out_of_its_folder_goes_straight_to_the_library() {
         let (folder, real) = (Path::new("/usr/lib/x"), Path::new("/usr/lib/x/nvidia/current/a.so.5"));
-        assert_eq!(link_target(folder, Path::new("a.so.1"), real), Path::new("a.so.1"));
+        assert_eq!(link_target(folder, "a.so.1".into(), real), Path::new("a.so.1"));
         assert_eq!(
-            link_target(folder, Path::new("/etc/alternatives/a"), real),
+            link_target(folder, "/etc/alternatives/a".into(), real),
             Path::new("nvidia/current/a.so.5")
         );
         assert_eq!(

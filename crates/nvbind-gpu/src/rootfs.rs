@@ -1,17 +1,20 @@
 //! A foreign root: paths in it are those of a container, links in it never lead out of it.
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RawDir};
 use rustix::io::Errno;
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::unix::ffi::OsStringExt;
-use std::path::{Component, Path, PathBuf};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 /// Most links that a path may go through, as in the kernel.
 const MAX_LINKS: u32 = 40;
+/// Bytes for the text of a link: `PATH_MAX` and one more.
+const LINK_BUFFER: usize = 4097;
 /// Bytes that one `getdents64` fills: a folder of a thousand names takes two calls.
 const DIRECTORY_BUFFER: usize = 32 << 10;
 
@@ -20,9 +23,14 @@ const DIRECTORY_BUFFER: usize = 32 << 10;
 /// Paths given and returned are absolute paths inside it. An absolute link in it (Debian's alternatives) is
 /// followed inside it, whatever the host has at that place.
 pub(crate) struct RootFs {
-    root: PathBuf,
-    /// What folders resolved to; `None` for those that are not there.
-    folders: RefCell<HashMap<PathBuf, Option<PathBuf>>>,
+    /// Without a slash at its end.
+    root: Vec<u8>,
+    /// What paths resolved to; `None` for those that are not there. By bytes: paths compare part by part, which is slow.
+    resolved: RefCell<HashMap<OsString, Option<PathBuf>>>,
+    /// The texts of links.
+    links: RefCell<HashMap<OsString, PathBuf>>,
+    /// The shared objects of folders that were listed, whose paths have no links.
+    listed: RefCell<HashMap<OsString, Rc<[Name]>>>,
 }
 
 /// A name in a folder.
@@ -34,6 +42,21 @@ pub(crate) struct Name {
     pub(crate) is_link: bool,
 }
 
+/// What a name in a folder stands for.
+enum Entry {
+    Missing,
+    Link(PathBuf),
+    Other,
+}
+
+/// What is known of a name without asking the file system.
+enum Known {
+    Nothing,
+    Missing,
+    Link,
+    Other,
+}
+
 impl RootFs {
     /// Takes a folder as root, which must be a folder that can be listed.
     pub(crate) fn open(root: &Path) -> io::Result<Self> {
@@ -42,30 +65,39 @@ impl RootFs {
             OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
             Mode::empty(),
         )?;
+        let mut root = root.as_os_str().as_bytes();
+        while let [rest @ .., b'/'] = root {
+            root = rest;
+        }
         Ok(Self {
             root: root.to_owned(),
-            folders: RefCell::default(),
+            resolved: RefCell::default(),
+            links: RefCell::default(),
+            listed: RefCell::default(),
         })
     }
 
     /// Where a path inside the root lies on the host.
     pub(crate) fn host(&self, path: &Path) -> PathBuf {
-        self.root.join(path.strip_prefix("/").unwrap_or(path))
+        let path = path.as_os_str().as_bytes();
+        path_of(&self.root, path.strip_prefix(b"/").unwrap_or(path))
     }
 
-    /// The path without links, if it exists.
+    /// The path without links, if it exists. What was found once is remembered.
     pub(crate) fn resolve(&self, path: &Path) -> Option<PathBuf> {
-        self.follow(path, &mut { MAX_LINKS })
-    }
-
-    /// Like [`RootFs::resolve`] for folders, which are remembered: many files are looked for in each.
-    pub(crate) fn resolve_folder(&self, path: &Path) -> Option<PathBuf> {
-        self.folder(path, &mut { MAX_LINKS })
+        self.remembered(path, &mut { MAX_LINKS })
     }
 
     /// The text of a link.
     pub(crate) fn read_link(&self, path: &Path) -> Option<PathBuf> {
-        read_link(&self.host(path)).ok().flatten()
+        if let Some(known) = self.links.borrow().get(path.as_os_str()) {
+            return Some(known.clone());
+        }
+        let text = read_link(&self.host(path)).ok().flatten()?;
+        self.links
+            .borrow_mut()
+            .insert(path.as_os_str().to_owned(), text.clone());
+        Some(text)
     }
 
     /// The names in a folder; none when it is not there.
@@ -73,46 +105,146 @@ impl RootFs {
         list(&self.host(folder)).unwrap_or_default()
     }
 
-    fn folder(&self, path: &Path, links: &mut u32) -> Option<PathBuf> {
-        if let Some(known) = self.folders.borrow().get(path) {
+    /// The shared objects (`*.so*`) in a folder without links in its path, sorted; none when it is not there.
+    ///
+    /// From then on their kinds are known: paths to them are resolved without asking for each.
+    pub(crate) fn shared_objects(&self, folder: &Path) -> Rc<[Name]> {
+        if let Some(known) = self.listed.borrow().get(folder.as_os_str()) {
+            return known.clone();
+        }
+        let Ok(mut names) = list_if(&self.host(folder), is_shared_object) else {
+            return Rc::default();
+        };
+        names.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        let names: Rc<[Name]> = names.into();
+        self.listed
+            .borrow_mut()
+            .insert(folder.as_os_str().to_owned(), names.clone());
+        names
+    }
+
+    fn remembered(&self, path: &Path, links: &mut u32) -> Option<PathBuf> {
+        if let Some(known) = self.resolved.borrow().get(path.as_os_str()) {
             return known.clone();
         }
         let found = self.follow(path, links);
-        self.folders.borrow_mut().insert(path.to_owned(), found.clone());
+        self.resolved
+            .borrow_mut()
+            .insert(path.as_os_str().to_owned(), found.clone());
         found
     }
 
     fn follow(&self, path: &Path, links: &mut u32) -> Option<PathBuf> {
-        let Some(parent) = path.parent() else {
+        let Some((parent, name)) = split(path) else {
             return Some(PathBuf::from("/"));
         };
-        let folder = self.folder(parent, links)?;
-        let name = match path.components().next_back()? {
-            Component::ParentDir => return Some(folder.parent().unwrap_or(Path::new("/")).to_owned()),
-            Component::Normal(name) => name,
-            _ => return Some(folder),
-        };
-        let real = folder.join(name);
-        let Some(target) = read_link(&self.host(&real)).ok()? else {
-            return Some(real);
-        };
-        *links = links.checked_sub(1)?;
-        // Joining an absolute target replaces the folder: it counts from the root.
-        self.follow(&folder.join(target), links)
+        let folder = self.remembered(parent, links)?;
+        match name.as_bytes() {
+            b"" | b"." => return Some(folder),
+            b".." => return Some(folder.parent().unwrap_or(Path::new("/")).to_owned()),
+            _ => (),
+        }
+        let real = join(&folder, name);
+        match self.entry(&folder, name, &real) {
+            Entry::Missing => None,
+            Entry::Other => Some(real),
+            Entry::Link(target) => {
+                *links = links.checked_sub(1)?;
+                // Joining an absolute target replaces the folder: it counts from the root.
+                self.remembered(&folder.join(target), links)
+            }
+        }
     }
+
+    /// What `name` in `folder` is; `real` is the path of both.
+    fn entry(&self, folder: &Path, name: &OsStr, real: &Path) -> Entry {
+        match self.known(folder, name) {
+            Known::Missing => return Entry::Missing,
+            Known::Other => return Entry::Other,
+            Known::Link | Known::Nothing => (),
+        }
+        match read_link(&self.host(real)) {
+            Ok(Some(target)) => {
+                let key = real.as_os_str().to_owned();
+                self.links.borrow_mut().insert(key, target.clone());
+                Entry::Link(target)
+            }
+            Ok(None) => Entry::Other,
+            Err(_) => Entry::Missing,
+        }
+    }
+
+    fn known(&self, folder: &Path, name: &OsStr) -> Known {
+        if !is_shared_object(name.as_bytes()) {
+            return Known::Nothing;
+        }
+        let listed = self.listed.borrow();
+        let Some(names) = listed.get(folder.as_os_str()) else {
+            return Known::Nothing;
+        };
+        match names.binary_search_by(|other| other.name.as_os_str().cmp(name)) {
+            Ok(index) if names[index].is_link => Known::Link,
+            Ok(_) => Known::Other,
+            Err(_) => Known::Missing,
+        }
+    }
+}
+
+/// The folder of a path and the name in it, without looking at the name; `None` for the root.
+///
+/// As `parent` and `file_name` would tell, which go through the parts of a path and are too slow for a thousand of them.
+pub(crate) fn split(path: &Path) -> Option<(&Path, &OsStr)> {
+    let path = path.as_os_str().as_bytes();
+    let slash = path.iter().rposition(|byte| *byte == b'/')?;
+    if path.len() == 1 {
+        return None;
+    }
+    let folder = &path[..slash.max(1)];
+    Some((
+        Path::new(OsStr::from_bytes(folder)),
+        OsStr::from_bytes(&path[slash + 1..]),
+    ))
+}
+
+/// The path of a name in a folder.
+pub(crate) fn join(folder: &Path, name: &OsStr) -> PathBuf {
+    let folder = folder.as_os_str().as_bytes();
+    path_of(folder.strip_suffix(b"/").unwrap_or(folder), name.as_bytes())
+}
+
+fn path_of(folder: &[u8], rest: &[u8]) -> PathBuf {
+    let mut path = Vec::with_capacity(folder.len() + 1 + rest.len());
+    path.extend_from_slice(folder);
+    path.push(b'/');
+    path.extend_from_slice(rest);
+    OsString::from_vec(path).into()
+}
+
+fn is_shared_object(name: &[u8]) -> bool {
+    name.windows(3).any(|part| part == b".so")
 }
 
 /// The text of a link, `None` for what is not a link.
 fn read_link(host: &Path) -> Result<Option<PathBuf>, Errno> {
-    match rustix::fs::readlink(host, Vec::new()) {
-        Ok(target) => Ok(Some(OsString::from_vec(target.into_bytes()).into())),
-        Err(Errno::INVAL) => Ok(None),
-        Err(error) => Err(error),
+    let mut buffer = [MaybeUninit::uninit(); LINK_BUFFER];
+    let (text, rest) = match rustix::fs::readlinkat_raw(CWD, host, &mut buffer) {
+        Ok(read) => read,
+        Err(Errno::INVAL) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    if rest.is_empty() {
+        // The kernel allows no longer one.
+        return Err(Errno::NAMETOOLONG);
     }
+    Ok(Some(OsString::from_vec(text.to_vec()).into()))
 }
 
 /// The names in a folder of the host, in the order of the file system.
 pub(crate) fn list(folder: &Path) -> Result<Vec<Name>, Errno> {
+    list_if(folder, |_| true)
+}
+
+fn list_if(folder: &Path, wanted: fn(&[u8]) -> bool) -> Result<Vec<Name>, Errno> {
     let fd = rustix::fs::open(
         folder,
         OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
@@ -124,7 +256,7 @@ pub(crate) fn list(folder: &Path) -> Result<Vec<Name>, Errno> {
     while let Some(entry) = entries.next() {
         let entry = entry?;
         let bytes = entry.file_name().to_bytes();
-        if matches!(bytes, b"." | b"..") {
+        if matches!(bytes, b"." | b"..") || !wanted(bytes) {
             continue;
         }
         let is_link = match entry.file_type() {

@@ -1,6 +1,6 @@
 //! What every container with a GPU needs: the driver's files and control nodes, and the hook.
 
-use super::device::{add_node, depth_and_path, sort};
+use super::device::{add_node, depth_order, sort};
 use super::{GenerateOptions, explicit, hook};
 use crate::{Edits, Error, Mount};
 use nvbind_config::Roots;
@@ -52,7 +52,7 @@ fn mounts(libraries: &[&Library], files: &DriverFiles) -> Vec<Mount> {
         .iter()
         .map(|file| mount(&file.host, &file.container, options_of(file.kind)));
     let mut mounts: Vec<Mount> = of_libraries.chain(of_files).collect();
-    mounts.sort_by(|a, b| depth_and_path(&a.container_path).cmp(&depth_and_path(&b.container_path)));
+    mounts.sort_by(|a, b| depth_order(&a.container_path, &b.container_path));
     mounts.dedup_by(|a, b| a.container_path == b.container_path);
     mounts
 }

@@ -4,8 +4,10 @@ use super::GenerateOptions;
 use super::select::Selected;
 use crate::{DeviceNode, Edits, Error};
 use nvbind_config::Roots;
-use nvbind_gpu::{Link, gpu_nodes, mig_nodes};
+use nvbind_gpu::{Link, gpu_nodes, mig_nodes, path_order};
 use rustix::fs::{FileType, stat};
+use std::cmp::Ordering;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// Permission bits of a node that everyone may read and write.
@@ -90,15 +92,14 @@ pub(super) fn add_node(edits: &mut Edits, path: &Path, host: &Path, options: &Ge
 
 /// Sorts nodes by depth and path, as the container toolkit does, and groups by number.
 pub(super) fn sort(edits: &mut Edits) {
-    edits
-        .device_nodes
-        .sort_by(|a, b| depth_and_path(&a.path).cmp(&depth_and_path(&b.path)));
+    edits.device_nodes.sort_by(|a, b| depth_order(&a.path, &b.path));
     edits.device_nodes.dedup_by(|a, b| a.path == b.path);
     edits.additional_gids.sort_unstable();
     edits.additional_gids.dedup();
 }
 
-/// The sort key of nodes and mounts: what is less deep comes first, so that a folder comes before what lies in it.
-pub(super) fn depth_and_path(path: &Path) -> (usize, &Path) {
-    (path.components().count(), path)
+/// The order of nodes and mounts: what is less deep comes first, so that a folder comes before what lies in it.
+pub(super) fn depth_order(a: &Path, b: &Path) -> Ordering {
+    let depth = |path: &Path| path.as_os_str().as_bytes().iter().filter(|byte| **byte == b'/').count();
+    depth(a).cmp(&depth(b)).then_with(|| path_order(a, b))
 }

@@ -2,8 +2,7 @@
 
 use super::GenerateOptions;
 use crate::{Error, Hook};
-use nvbind_gpu::{Library, Link};
-use std::collections::BTreeSet;
+use nvbind_gpu::{Library, Link, path_order};
 use std::path::Path;
 
 /// File name of the hook program, its first argument.
@@ -116,9 +115,12 @@ pub(super) fn of(
         add_links(&mut args, DEVICE_LINK, device_links)?;
     }
     if options.hooks.update_ldcache {
-        let paths: BTreeSet<&Path> = libraries.iter().flat_map(|library| library.loader_paths()).collect();
-        for path in paths.into_iter().filter(|path| is_cached(path)) {
-            args.push(format!("{LIBRARY}{}", text(path)?));
+        let paths = libraries.iter().flat_map(|library| library.loader_paths());
+        let mut paths: Vec<&Path> = paths.filter(|path| is_cached(path)).collect();
+        paths.sort_unstable_by(|a, b| path_order(a, b));
+        paths.dedup();
+        for path in paths {
+            args.push([LIBRARY, text(path)?].concat());
         }
     }
     let has_work = args.len() > 2;
@@ -133,9 +135,11 @@ pub(super) fn of(
 
 fn add_links<'a>(args: &mut Vec<String>, flag: &str, links: impl IntoIterator<Item = &'a Link>) -> Result<(), Error> {
     // Sorted: a spec of the same host is the same text each time.
-    let links: BTreeSet<&Link> = links.into_iter().collect();
+    let mut links: Vec<&Link> = links.into_iter().collect();
+    links.sort_unstable_by(|a, b| path_order(&a.link, &b.link).then_with(|| path_order(&a.target, &b.target)));
+    links.dedup();
     for link in links {
-        args.push(format!("{flag}{}::{}", text(&link.target)?, text(&link.link)?));
+        args.push([flag, text(&link.target)?, "::", text(&link.link)?].concat());
     }
     Ok(())
 }
