@@ -223,7 +223,10 @@ fn real_files(root: &RootFs, folders: &[Folder], version: &str) -> Libraries {
             .names
             .iter()
             .filter(|name| name.name.to_str().is_some_and(is_driver));
-        let paths = names.filter_map(|name| root.resolve(&join(&folder.path, &name.name)));
+        let paths = names.filter_map(|name| match name.is_link {
+            true => root.resolve(&join(&folder.path, &name.name)),
+            false => Some(join(&folder.path, &name.name)),
+        });
         let mut classes = Classes::default();
         for path in paths {
             let Entry::Vacant(place) = libraries.entry(path.as_os_str().to_owned()) else {

@@ -83,9 +83,9 @@ impl RootFs {
         path_of(&self.root, path.strip_prefix(b"/").unwrap_or(path))
     }
 
-    /// The path without links, if it exists. What was found once is remembered.
+    /// The path without links, if it exists. Where folders and links lead is remembered.
     pub(crate) fn resolve(&self, path: &Path) -> Option<PathBuf> {
-        self.remembered(path, &mut { MAX_LINKS })
+        self.follow(path, &mut { MAX_LINKS })
     }
 
     /// The text of a link.
@@ -123,35 +123,44 @@ impl RootFs {
         names
     }
 
-    fn remembered(&self, path: &Path, links: &mut u32) -> Option<PathBuf> {
+    fn folder(&self, path: &Path, links: &mut u32) -> Option<PathBuf> {
         if let Some(known) = self.resolved.borrow().get(path.as_os_str()) {
             return known.clone();
         }
         let found = self.follow(path, links);
+        self.remember(path, &found);
+        found
+    }
+
+    fn remember(&self, path: &Path, found: &Option<PathBuf>) {
         self.resolved
             .borrow_mut()
             .insert(path.as_os_str().to_owned(), found.clone());
-        found
     }
 
     fn follow(&self, path: &Path, links: &mut u32) -> Option<PathBuf> {
         let Some((parent, name)) = split(path) else {
             return Some(PathBuf::from("/"));
         };
-        let folder = self.remembered(parent, links)?;
+        let folder = self.folder(parent, links)?;
         match name.as_bytes() {
             b"" | b"." => return Some(folder),
             b".." => return Some(folder.parent().unwrap_or(Path::new("/")).to_owned()),
             _ => (),
         }
         let real = join(&folder, name);
+        if let Some(known) = self.resolved.borrow().get(real.as_os_str()) {
+            return known.clone();
+        }
         match self.entry(&folder, name, &real) {
             Entry::Missing => None,
             Entry::Other => Some(real),
             Entry::Link(target) => {
                 *links = links.checked_sub(1)?;
                 // Joining an absolute target replaces the folder: it counts from the root.
-                self.remembered(&folder.join(target), links)
+                let found = self.follow(&folder.join(target), links);
+                self.remember(&real, &found);
+                found
             }
         }
     }

@@ -19,7 +19,8 @@ pub(crate) struct Session {
     /// The GPUs whose nodes can be opened, by their place in the machine. Their order gives NVML's indices.
     pub(crate) visible: Vec<usize>,
     store: Store,
-    cached: Mutex<Option<(u64, Arc<State>)>>,
+    /// The state as last read, with its number.
+    cached: Mutex<(u64, Arc<State>)>,
 }
 
 /// The session and how often it was asked for.
@@ -59,7 +60,7 @@ impl Session {
     fn open() -> Answer<Self> {
         let library = own_path().ok_or(Code::DRIVER_NOT_LOADED)?;
         let store = Store::open(&state_path(&library)?, false).map_err(|_| Code::DRIVER_NOT_LOADED)?;
-        let state = store.read().map_err(|_| Code::DRIVER_NOT_LOADED)?;
+        let (sequence, state) = store.read_with_sequence().map_err(|_| Code::DRIVER_NOT_LOADED)?;
         let root = root_of(&library);
         match node_access(&root.join("dev/nvidiactl")) {
             Access::Given => {}
@@ -75,21 +76,18 @@ impl Session {
             root,
             visible,
             store,
-            cached: Mutex::new(None),
+            cached: Mutex::new((sequence, Arc::new(state))),
         })
     }
 
     /// The state now. Cheap when it has not changed.
     pub(crate) fn state(&self) -> Answer<Arc<State>> {
         let mut cached = locked(&self.cached);
-        let sequence = self.store.sequence();
-        if let Some((_, state)) = cached.as_ref().filter(|(known, _)| *known == sequence) {
-            return Ok(Arc::clone(state));
+        if self.store.has_newer(cached.0) {
+            let (sequence, state) = self.store.read_with_sequence().map_err(|_| Code::UNKNOWN)?;
+            *cached = (sequence, Arc::new(state));
         }
-        let (sequence, state) = self.store.read_with_sequence().map_err(|_| Code::UNKNOWN)?;
-        let state = Arc::new(state);
-        *cached = Some((sequence, Arc::clone(&state)));
-        Ok(state)
+        Ok(Arc::clone(&cached.1))
     }
 
     /// Whether a capability of a MIG instance can be opened.

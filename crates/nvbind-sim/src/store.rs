@@ -100,14 +100,10 @@ impl Store {
         rustix::fs::flock(&self.file, FlockOperation::LockExclusive).map_err(Error::io("lock", &self.path))
     }
 
-    /// The number of the newest state, or 0. Cheap: it tells a reader whether what it has is still right.
-    pub fn sequence(&self) -> u64 {
-        self.headers()
-            .iter()
-            .flatten()
-            .map(|header| header.sequence)
-            .max()
-            .unwrap_or(0)
+    /// Whether there is a state newer than the one of that number. Cheap: a newer one fills the other slot first.
+    pub fn has_newer(&self, sequence: u64) -> bool {
+        let next = sequence.wrapping_add(1);
+        self.header(next % 2).is_some_and(|header| header.sequence > sequence)
     }
 
     /// The newest whole state.
@@ -145,13 +141,15 @@ impl Store {
     }
 
     fn headers(&self) -> [Option<Header>; 2] {
-        [0, 1].map(|slot| {
-            let mut bytes = [0; HEADER];
-            self.file
-                .read_exact_at(&mut bytes, FIRST_SLOT + slot * SLOT_SIZE)
-                .ok()?;
-            Header::parse(&bytes)
-        })
+        [0, 1].map(|slot| self.header(slot))
+    }
+
+    fn header(&self, slot: u64) -> Option<Header> {
+        let mut bytes = [0; HEADER];
+        self.file
+            .read_exact_at(&mut bytes, FIRST_SLOT + slot * SLOT_SIZE)
+            .ok()?;
+        Header::parse(&bytes)
     }
 
     /// The payload of the newest slot that is whole.
@@ -198,7 +196,8 @@ mod tests {
             state.gpus[0].utilization = 10 + round;
             store.write(&state).unwrap();
             let after = std::fs::read(&path).unwrap();
-            let sequence = store.sequence();
+            let sequence = store.read_with_sequence().unwrap().0;
+            assert!(store.has_newer(sequence - 1) && !store.has_newer(sequence));
             let slot = (FIRST_SLOT + sequence % 2 * SLOT_SIZE) as usize;
             let length = Header::parse(after[slot..slot + HEADER].try_into().unwrap())
                 .unwrap()
