@@ -113,7 +113,7 @@ fn is_covered(root: &Root, config: &Value, edits: &Edits, arguments: &Arguments)
         .filter(|path| !is_virtual(path))
         .filter_map(|path| root.folder(path).ok()?.id().ok())
         .collect();
-    !mounted.is_empty() && folders.iter().any(|folder| lies_below(root, folder, &mounted))
+    folders.iter().any(|folder| lies_below(root, folder, &mounted))
 }
 
 fn destinations(config: &Value) -> impl Iterator<Item = &Path> {
@@ -129,8 +129,11 @@ fn is_virtual(path: &Path) -> bool {
 
 /// Whether a folder, or what is there of its path, is one of `mounted` or lies below one.
 fn lies_below(root: &Root, folder: &Path, mounted: &HashSet<(u64, u64)>) -> bool {
-    let Some(mut folder) = folder.ancestors().find_map(|path| root.folder(path).ok()) else {
-        return false;
+    let found = folder
+        .ancestors()
+        .find_map(|path| Some((path, root.folder(path).ok()?)));
+    let Some((_, mut folder)) = found.filter(|(path, found)| !leads_on(found, path, folder)) else {
+        return true;
     };
     let top = root.folder(Path::new("/")).and_then(|folder| folder.id()).ok();
     for _ in 0..MAX_DEPTH {
@@ -147,6 +150,13 @@ fn lies_below(root: &Root, folder: &Path, mounted: &HashSet<(u64, u64)>) -> bool
         }
     }
     true
+}
+
+/// Whether something stands at the next name of `wanted` behind the folder `found` at `path`: a link that leads nowhere
+/// now, but perhaps into a volume later.
+fn leads_on(found: &Folder, path: &Path, wanted: &Path) -> bool {
+    let next = wanted.strip_prefix(path).ok().and_then(|rest| rest.iter().next());
+    next.is_some_and(|name| found.has(name))
 }
 
 /// Whether the device node that a link leads to is in the container.

@@ -1,5 +1,6 @@
 //! End-to-end tests: the `nvbind` command on a simulated machine, with the real engines and NVIDIA's own `nvidia-smi`.
 
+mod attacks;
 mod bad_input;
 mod bolt;
 mod crash;
