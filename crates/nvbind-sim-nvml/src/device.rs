@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use nvbind_sim::State;
-use nvbind_sim::mig;
+use nvbind_sim::mig::{self, ComputeInstance, ComputeProfile, GpuInstance, MigDevice};
 use nvbind_sim::profile::{MigProfile, Model};
-use nvbind_sim::state::{GpuState, MigInstance};
+use nvbind_sim::state::GpuState;
 
 use crate::error::{Answer, Code};
 use crate::handle::{Handle, Object};
@@ -17,8 +17,16 @@ pub(crate) struct Device {
     pub(crate) state: Arc<State>,
     /// Place of the GPU in the machine.
     pub(crate) index: usize,
-    /// Place of the MIG device among those of its GPU.
-    mig: Option<usize>,
+    /// GPU instance and compute instance of a MIG device.
+    mig: Option<(u32, u32)>,
+}
+
+/// What a MIG device is made of.
+pub(crate) struct Mig<'device> {
+    pub(crate) gpu_instance: &'device GpuInstance,
+    pub(crate) compute_instance: &'device ComputeInstance,
+    pub(crate) profile: &'device MigProfile,
+    pub(crate) compute_profile: ComputeProfile,
 }
 
 impl Device {
@@ -36,28 +44,24 @@ impl Device {
     pub(crate) fn identify(handle: Handle) -> Answer<Self> {
         let session = session::current()?;
         let state = session.state()?;
-        let (index, instance) = match Object::of(handle).ok_or(Code::INVALID_ARGUMENT)? {
+        let (index, mig) = match Object::of(handle).ok_or(Code::INVALID_ARGUMENT)? {
             Object::Gpu(index) => (index, None),
-            Object::Mig(index, instance) => (index, Some(instance)),
+            Object::Mig(index, gi, ci) => (index, Some((gi, ci))),
             _ => return Err(Code::INVALID_ARGUMENT),
         };
         if !session.visible.contains(&index) {
             return Err(Code::INVALID_ARGUMENT);
         }
-        let gpu = &state.gpus[index];
-        let find = |id| {
-            gpu.mig
-                .iter()
-                .position(|mig| mig.gpu_instance == id)
-                .ok_or(Code::INVALID_ARGUMENT)
-        };
-        let mig = instance.map(find).transpose()?;
-        Ok(Self {
+        let device = Self {
             session,
             state,
             index,
             mig,
-        })
+        };
+        if mig.is_some() && device.mig().is_none() {
+            return Err(Code::INVALID_ARGUMENT);
+        }
+        Ok(device)
     }
 
     /// A full GPU; MIG devices do not have what is asked for.
@@ -79,10 +83,20 @@ impl Device {
         &self.state.profile.model
     }
 
-    /// The MIG device with its profile, when it is one.
-    pub(crate) fn mig(&self) -> Option<(&MigInstance, &MigProfile)> {
-        let instance = self.gpu().mig.get(self.mig?)?;
-        Some((instance, self.state.mig_profile(&instance.profile)?))
+    /// The MIG device, when it is one and there.
+    pub(crate) fn mig(&self) -> Option<Mig<'_>> {
+        let (gi, ci) = self.mig?;
+        let is_it = |device: &MigDevice<'_>| device.gpu_instance.id == gi && device.compute_instance.id == ci;
+        let found = mig::devices(self.gpu()).find(is_it)?;
+        let profile = self.state.mig_profile(&found.gpu_instance.profile)?;
+        let profiles = mig::compute_instance::profiles(self.model(), profile);
+        let is_its = |known: &ComputeProfile| known.id == found.compute_instance.profile;
+        Some(Mig {
+            gpu_instance: found.gpu_instance,
+            compute_instance: found.compute_instance,
+            profile,
+            compute_profile: profiles.into_iter().find(is_its)?,
+        })
     }
 
     /// NVML's index: the place among the visible GPUs.
@@ -92,13 +106,13 @@ impl Device {
     }
 
     /// The MIG devices of the GPU whose capabilities are given.
-    pub(crate) fn visible_migs(&self) -> Vec<&MigInstance> {
+    pub(crate) fn visible_migs(&self) -> Vec<MigDevice<'_>> {
         let minor = self.gpu().minor;
-        let given = |instance: &&MigInstance| {
-            let (gi, ci) = (instance.gpu_instance, instance.compute_instance);
+        let given = |device: &MigDevice<'_>| {
+            let (gi, ci) = (device.gpu_instance.id, device.compute_instance.id);
             self.session.has_capability(mig::gpu_instance_minor(minor, gi))
                 && self.session.has_capability(mig::compute_instance_minor(minor, gi, ci))
         };
-        self.gpu().mig.iter().filter(given).collect()
+        mig::devices(self.gpu()).filter(given).collect()
     }
 }

@@ -3,6 +3,7 @@
 use std::ffi::{CStr, c_char};
 
 use nvbind_sim::Error;
+use nvbind_sim::mig::MigRefusal;
 
 /// An `nvmlReturn_t`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,8 +52,20 @@ impl From<Error> for Code {
             Error::Io { source, .. } if source.raw_os_error() == Some(libc::EROFS) => Self::NO_PERMISSION,
             Error::Io { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => Self::NO_PERMISSION,
             Error::BadValue { .. } => Self::INVALID_ARGUMENT,
-            Error::Mig { .. } => Self::INSUFFICIENT_RESOURCES,
+            Error::Mig { kind, .. } => Self::from(kind),
             _ => Self::UNKNOWN,
+        }
+    }
+}
+
+impl From<MigRefusal> for Code {
+    fn from(kind: MigRefusal) -> Self {
+        match kind {
+            MigRefusal::NotSupported => Self::NOT_SUPPORTED,
+            MigRefusal::BadPlacement => Self::INVALID_ARGUMENT,
+            MigRefusal::NoRoom => Self::INSUFFICIENT_RESOURCES,
+            MigRefusal::InUse => Self::IN_USE,
+            MigRefusal::NotFound => Self::NOT_FOUND,
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::device::Device;
 use crate::error::{Answer, Code};
 use crate::handle::Handle;
 use crate::identity;
-use crate::process::{NO_INSTANCE, processes};
+use crate::process::{NO_INSTANCE, compute_instance, processes};
 use crate::topology;
 
 /// A function of the table. Three arguments are all that the ones known here have; each is a number or an address.
@@ -127,7 +127,7 @@ fn list(device: Handle, kind: Option<ProcessKind>, count: &Out<u32>, entries: &O
         pid: process.pid,
         used_memory: process.memory_mib << 20,
         gpu_instance: process.gpu_instance.unwrap_or(NO_INSTANCE),
-        compute_instance: process.gpu_instance.map_or(NO_INSTANCE, |_| 0),
+        compute_instance: compute_instance(process),
         protected_memory: 0,
         name: fixed(&process.name),
     };

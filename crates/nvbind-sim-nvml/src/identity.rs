@@ -1,5 +1,6 @@
 //! Which devices there are and who they are.
 
+use nvbind_sim::mig::MigDevice;
 use nvml_wrapper_sys::bindings::nvmlPciInfo_t;
 
 use crate::abi::{CText, Out, Text, call, fixed};
@@ -59,8 +60,9 @@ extern "C" fn nvmlDeviceGetHandleByUUID(uuid: CText, device: Out<Handle>) -> u32
         }
         let mig = session.visible.iter().find_map(|index| {
             let gpu = Device::open(Object::Gpu(*index).handle()).ok()?;
-            let instance = gpu.visible_migs().into_iter().find(|instance| instance.uuid == uuid)?;
-            Some(Object::Mig(*index, instance.gpu_instance))
+            let migs = gpu.visible_migs();
+            let mig = migs.iter().find(|mig| mig.compute_instance.uuid == uuid)?;
+            Some(Object::Mig(*index, mig.gpu_instance.id, mig.compute_instance.id))
         });
         device.put(mig.ok_or(Code::NOT_FOUND)?.handle())
     })
@@ -167,8 +169,9 @@ macro_rules! identities {
 identities! {
     nvmlDeviceGetIndex: u32 = |device| match device.mig() {
         None => Ok(device.nvml_index()),
-        Some((mig, _)) => {
-            let place = device.visible_migs().iter().position(|other| other.uuid == mig.uuid);
+        Some(mig) => {
+            let is_it = |other: &MigDevice<'_>| other.compute_instance.uuid == mig.compute_instance.uuid;
+            let place = device.visible_migs().iter().position(is_it);
             Ok(place.and_then(|place| u32::try_from(place).ok()).unwrap_or(0))
         }
     };
@@ -182,7 +185,9 @@ identities! {
 extern "C" fn nvmlDeviceGetUUID(device: Handle, uuid: Text, length: u32) -> u32 {
     call(|| {
         let device = Device::identify(device)?;
-        let value = device.mig().map_or(&device.gpu().uuid, |(mig, _)| &mig.uuid);
+        let value = device
+            .mig()
+            .map_or(&device.gpu().uuid, |mig| &mig.compute_instance.uuid);
         uuid.put(length, value)
     })
 }
@@ -222,7 +227,7 @@ device_pairs! {
 
 device_texts! {
     nvmlDeviceGetName = |device| match device.mig() {
-        Some((mig, _)) => Ok(format!("{} MIG {}", device.model().name, mig.profile)),
+        Some(mig) => Ok(format!("{} MIG {}", device.model().name, mig.compute_profile.name)),
         None => Ok(device.model().name.clone()),
     };
     nvmlDeviceGetVbiosVersion = |device| device.full().map(|_| device.model().vbios.clone());

@@ -10,17 +10,18 @@
 #[macro_use]
 mod abi;
 mod clock;
+mod compute_instance;
 mod device;
 mod ecc;
 mod error;
 mod event;
 mod export_table;
 mod field;
+mod gpu_instance;
 mod handle;
 mod identity;
 mod memory;
 mod mig;
-mod mig_instance;
 mod pcie;
 mod power;
 mod process;

@@ -29,12 +29,12 @@ impl Memory {
                 device.model().reserved_mib,
                 device.gpu().memory_used(),
             ),
-            Some((mig, profile)) => {
+            Some(mig) => {
                 let processes = &device.gpu().processes;
                 let own = processes
                     .iter()
-                    .filter(|process| process.gpu_instance == Some(mig.gpu_instance));
-                (profile.memory_mib, 0, own.map(|process| process.memory_mib).sum())
+                    .filter(|process| process.gpu_instance == Some(mig.gpu_instance.id));
+                (mig.profile.memory_mib, 0, own.map(|process| process.memory_mib).sum())
             }
         };
         let used = used.min(total - reserved);
@@ -57,7 +57,7 @@ device_values! {
         Ok(nvmlMemory_t { total: memory.total, free: memory.free(), used: memory.used + memory.reserved })
     };
     nvmlDeviceGetBAR1MemoryInfo: nvmlBAR1Memory_t = |device| {
-        let slices = device.mig().map_or(MEMORY_SLICES, |(_, profile)| profile.memory_slices);
+        let slices = device.mig().map_or(MEMORY_SLICES, |mig| mig.profile.memory_slices);
         let total = device.model().bar1_mib * u64::from(slices) / u64::from(MEMORY_SLICES) * MIB;
         Ok(nvmlBAR1Memory_t { bar1Total: total, bar1Free: total - MIB, bar1Used: MIB })
     };

@@ -1,17 +1,20 @@
 //! MIG devices.
 
+use nvbind_sim::mig::{self, Activation};
+use nvbind_sim::state::GpuState;
 use nvml_wrapper_sys::bindings::nvmlDeviceAttributes_t;
 
 use crate::abi::{Out, call};
 use crate::device::Device;
 use crate::error::{Answer, Code};
+use crate::gpu_instance::change;
 use crate::handle::{Handle, Object};
 
 /// MIG devices that a GPU can be cut into.
 const MAX_DEVICES: u32 = 7;
 
 /// A full GPU that has MIG.
-pub(crate) fn capable(device: &Device) -> Answer<&nvbind_sim::state::GpuState> {
+pub(crate) fn capable(device: &Device) -> Answer<&GpuState> {
     if device.model().mig.is_empty() {
         Err(Code::NOT_SUPPORTED)
     } else {
@@ -19,10 +22,32 @@ pub(crate) fn capable(device: &Device) -> Answer<&nvbind_sim::state::GpuState> {
     }
 }
 
+/// A full GPU in MIG mode.
+pub(crate) fn enabled(device: &Device) -> Answer<&GpuState> {
+    let gpu = capable(device)?;
+    if gpu.mig_enabled {
+        Ok(gpu)
+    } else {
+        Err(Code::NOT_SUPPORTED)
+    }
+}
+
+/// Capability `mig/config`, which only root can open and which a container is not given unless it is asked for.
+const CONFIG_MINOR: u32 = 1;
+
+/// Whether the caller may change instances and list those of others.
+pub(crate) fn check_may_configure(device: &Device) -> Answer<()> {
+    if device.session.has_capability(CONFIG_MINOR) {
+        Ok(())
+    } else {
+        Err(Code::NO_PERMISSION)
+    }
+}
+
 device_pairs! {
     nvmlDeviceGetMigMode: u32 = |device| {
-        let mode = u32::from(capable(device)?.mig_enabled);
-        Ok((mode, mode))
+        let gpu = capable(device)?;
+        Ok((gpu.mig_enabled.into(), gpu.mig_pending.into()))
     };
 }
 
@@ -32,8 +57,8 @@ device_values! {
         Ok(if device.model().mig.is_empty() { 0 } else { MAX_DEVICES })
     };
     nvmlDeviceIsMigDeviceHandle: u32 = |device| Ok(device.mig().is_some().into());
-    nvmlDeviceGetGpuInstanceId: u32 = |device| Ok(device.mig().ok_or(Code::NOT_SUPPORTED)?.0.gpu_instance);
-    nvmlDeviceGetComputeInstanceId: u32 = |device| Ok(device.mig().ok_or(Code::NOT_SUPPORTED)?.0.compute_instance);
+    nvmlDeviceGetGpuInstanceId: u32 = |device| Ok(device.mig().ok_or(Code::NOT_SUPPORTED)?.gpu_instance.id);
+    nvmlDeviceGetComputeInstanceId: u32 = |device| Ok(device.mig().ok_or(Code::NOT_SUPPORTED)?.compute_instance.id);
     nvmlDeviceGetDeviceHandleFromMigDeviceHandle: Handle = |device| {
         device.mig().ok_or(Code::INVALID_ARGUMENT)?;
         Ok(Object::Gpu(device.index).handle())
@@ -43,16 +68,17 @@ device_values! {
 }
 
 fn attributes(device: &Device) -> Answer<nvmlDeviceAttributes_t> {
-    let (_, profile) = device.mig().ok_or(Code::NOT_SUPPORTED)?;
+    let mig = device.mig().ok_or(Code::NOT_SUPPORTED)?;
+    let profile = mig.profile;
     Ok(nvmlDeviceAttributes_t {
-        multiprocessorCount: profile.multiprocessors,
+        multiprocessorCount: mig.compute_profile.multiprocessors,
         sharedCopyEngineCount: profile.copy_engines,
         sharedDecoderCount: profile.decoders,
         sharedEncoderCount: profile.encoders,
         sharedJpegCount: profile.jpeg,
         sharedOfaCount: profile.ofa,
         gpuInstanceSliceCount: profile.slices,
-        computeInstanceSliceCount: profile.slices,
+        computeInstanceSliceCount: mig.compute_profile.slices,
         memorySizeMB: profile.memory_mib,
     })
 }
@@ -63,25 +89,26 @@ extern "C" fn nvmlDeviceGetMigDeviceHandleByIndex(device: Handle, index: u32, mi
         let device = Device::open(device)?;
         capable(&device)?;
         let migs = device.visible_migs();
-        let instance = migs.get(index as usize).ok_or(Code::NOT_FOUND)?;
-        mig.put(Object::Mig(device.index, instance.gpu_instance).handle())
+        let found = migs.get(index as usize).ok_or(Code::NOT_FOUND)?;
+        let (gi, ci) = (found.gpu_instance.id, found.compute_instance.id);
+        mig.put(Object::Mig(device.index, gi, ci).handle())
     })
 }
 
-/// The mode changes at once; programs on the GPU would hold it up.
+/// An idle GPU changes its mode at once. One that is in use does so when it is asked again later; the call succeeds
+/// all the same and `activation` tells why the mode is not in force.
 #[unsafe(no_mangle)]
 extern "C" fn nvmlDeviceSetMigMode(device: Handle, mode: u32, activation: Out<u32>) -> u32 {
     call(|| {
         let device = Device::open(device)?;
-        let gpu = capable(&device)?;
-        if mode > 1 {
+        capable(&device)?;
+        if mode > 1 || activation.is_null() {
             return Err(Code::INVALID_ARGUMENT);
         }
-        if !gpu.processes.is_empty() {
-            activation.put(Code::IN_USE.0)?;
-            return Ok(());
-        }
-        nvbind_sim::command::mig_mode(&device.session.root, &gpu.uuid, mode == 1)?;
-        activation.put(Code::SUCCESS.0)
+        let became = change(&device, |state, gpu| mig::set_mode(state, gpu, mode == 1))?;
+        activation.put(match became {
+            Activation::Done => Code::SUCCESS.0,
+            Activation::Pending => Code::IN_USE.0,
+        })
     })
 }

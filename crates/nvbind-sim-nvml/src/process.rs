@@ -13,8 +13,12 @@ pub(crate) const NO_INSTANCE: u32 = u32::MAX;
 
 /// The device's processes of one kind; a MIG device has those of its instance.
 pub(crate) fn processes(device: &Device, kind: ProcessKind) -> Vec<&Process> {
-    let instance = device.mig().map(|(mig, _)| mig.gpu_instance);
-    let own = |process: &&Process| process.kind == kind && (instance.is_none() || process.gpu_instance == instance);
+    let mig = device.mig();
+    let is_on = |process: &Process| {
+        mig.as_ref()
+            .is_none_or(|mig| process.runs_on(mig.gpu_instance.id, mig.compute_instance.id))
+    };
+    let own = |process: &&Process| process.kind == kind && is_on(process);
     device.gpu().processes.iter().filter(own).collect()
 }
 
@@ -23,8 +27,15 @@ fn info(process: &Process) -> nvmlProcessInfo_t {
         pid: process.pid,
         usedGpuMemory: process.memory_mib << 20,
         gpuInstanceId: process.gpu_instance.unwrap_or(NO_INSTANCE),
-        computeInstanceId: process.gpu_instance.map_or(NO_INSTANCE, |_| 0),
+        computeInstanceId: compute_instance(process),
     }
+}
+
+/// The compute instance that a process runs on.
+pub(crate) fn compute_instance(process: &Process) -> u32 {
+    process
+        .gpu_instance
+        .map_or(NO_INSTANCE, |_| process.compute_instance.unwrap_or(0))
 }
 
 fn info_v1(process: &Process) -> nvmlProcessInfo_v1_t {

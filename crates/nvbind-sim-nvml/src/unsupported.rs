@@ -15,12 +15,9 @@ macro_rules! not_supported {
 }
 
 not_supported! {
-    nvmlComputeInstanceDestroy,
     nvmlDeviceClearAccountingPids,
     nvmlDeviceClearCpuAffinity,
     nvmlDeviceClearFieldValues,
-    nvmlDeviceCreateGpuInstance,
-    nvmlDeviceCreateGpuInstanceWithPlacement,
     nvmlDeviceDiscoverGpus,
     nvmlDeviceFreezeNvLinkUtilizationCounter,
     nvmlDeviceGetAPIRestriction,
@@ -109,10 +106,6 @@ not_supported! {
     nvmlGpmSampleFree,
     nvmlGpmSampleGet,
     nvmlGpmSetStreamingEnabled,
-    nvmlGpuInstanceCreateComputeInstance,
-    nvmlGpuInstanceCreateComputeInstanceWithPlacement,
-    nvmlGpuInstanceDestroy,
-    nvmlGpuInstanceGetComputeInstancePossiblePlacements,
     nvmlSetVgpuVersion,
     nvmlSystemGetConfComputeCapabilities,
     nvmlSystemGetConfComputeGpusReadyState,

@@ -4,9 +4,9 @@ use std::path::Path;
 
 use crate::Error;
 use crate::kernel;
-use crate::mig;
+use crate::mig::{self, MigDevice};
 use crate::setting;
-use crate::state::{self, GpuState, Process, State, Xid};
+use crate::state::{self, GpuState, Process, ProcessKind, State, Xid};
 
 /// Xid errors that a GPU remembers.
 const XIDS_KEPT: usize = 64;
@@ -23,18 +23,43 @@ pub fn set(root: &Path, gpu: &str, key: &str, value: &str) -> Result<(), Error> 
     })
 }
 
-/// Turns MIG mode on (without instances) or off.
+/// Switches MIG mode on, or destroys every instance and switches it off.
 pub fn mig_mode(root: &Path, gpu: &str, enabled: bool) -> Result<(), Error> {
     change_mig(root, gpu, |state, index| {
-        mig::layout(state, index, &[])?;
-        state.gpus[index].mig_enabled = enabled;
-        Ok(())
+        if !enabled {
+            mig::clear(state, index)?;
+        }
+        mig::switch(state, index, enabled)
     })
 }
 
-/// Turns MIG mode on and makes these instances in place of those that there are.
+/// Switches MIG mode on and makes these instances in place of those that there are: `3g.40gb`, at a memory slice
+/// `3g.40gb:4`, with several compute instances `3g.40gb/1c/2c`, with none `3g.40gb/-`.
 pub fn mig_layout(root: &Path, gpu: &str, profiles: &[&str]) -> Result<(), Error> {
     change_mig(root, gpu, |state, index| mig::layout(state, index, profiles))
+}
+
+/// Makes instances beside those that there are; written as for [`mig_layout`].
+pub fn mig_add(root: &Path, gpu: &str, profiles: &[&str]) -> Result<(), Error> {
+    change_mig(root, gpu, |state, index| mig::add(state, index, profiles))
+}
+
+/// Destroys instances: `2` is a GPU instance with what is in it, `2/0` one of its compute instances.
+pub fn mig_remove(root: &Path, gpu: &str, instances: &[&str]) -> Result<(), Error> {
+    change_mig(root, gpu, |state, index| mig::remove(state, index, instances))
+}
+
+/// Changes one GPU's MIG mode or instances, as the driver does for NVML; what it gives is given back.
+pub fn change_instances<T>(
+    root: &Path,
+    gpu: usize,
+    edit: impl FnOnce(&mut State, usize) -> Result<T, Error>,
+) -> Result<T, Error> {
+    state::change(root, |state| {
+        let given = edit(state, gpu)?;
+        kernel::sync_mig(root, state)?;
+        Ok(given)
+    })
 }
 
 /// Reports an Xid error: watchers get an event. Code 79 takes the GPU off the bus, 48 counts an uncorrected ECC error.
@@ -71,17 +96,7 @@ pub fn process_add(root: &Path, gpu: &str, process: &Process) -> Result<(), Erro
     change_gpus(root, gpu, |state, index| {
         let memory = state.profile.model.memory_mib;
         let gpu = &mut state.gpus[index];
-        if let Some(id) = process
-            .gpu_instance
-            .filter(|id| !gpu.mig.iter().any(|mig| mig.gpu_instance == *id))
-        {
-            let reason = format!("GPU {index} has no such GPU instance");
-            return Err(Error::BadValue {
-                key: "gpu-instance".into(),
-                value: id.to_string(),
-                reason,
-            });
-        }
+        check_instance(gpu, index, process)?;
         gpu.processes.retain(|other| other.pid != process.pid);
         let free = memory.saturating_sub(gpu.memory_used());
         if process.memory_mib > free {
@@ -95,6 +110,27 @@ pub fn process_add(root: &Path, gpu: &str, process: &Process) -> Result<(), Erro
         gpu.processes.push(process.clone());
         Ok(())
     })
+}
+
+/// A process runs on a MIG device that is there, and in MIG mode on nothing else.
+fn check_instance(gpu: &GpuState, index: usize, process: &Process) -> Result<(), Error> {
+    let bad = |value: String, reason: &str| Error::BadValue {
+        key: "gpu-instance".into(),
+        value,
+        reason: format!("GPU {index} {reason}"),
+    };
+    let Some(gi) = process.gpu_instance else {
+        return match gpu.mig_enabled && process.kind == ProcessKind::Compute {
+            true => Err(bad("none".into(), "is in MIG mode: name one of its instances")),
+            false => Ok(()),
+        };
+    };
+    let ci = process.compute_instance.unwrap_or(0);
+    let is_it = |device: MigDevice<'_>| device.gpu_instance.id == gi && device.compute_instance.id == ci;
+    match mig::devices(gpu).any(is_it) {
+        true => Ok(()),
+        false => Err(bad(format!("{gi}/{ci}"), "has no such MIG instance")),
+    }
 }
 
 /// Ends a process on the GPUs.

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::mig::MigRefusal;
+
 /// Why something about a simulated machine failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -72,11 +74,13 @@ pub enum Error {
         /// What would fit.
         reason: String,
     },
-    /// A MIG layout cannot be made.
-    #[error("MIG layout on GPU {gpu}: {reason}")]
+    /// MIG mode or a MIG instance cannot be what is asked for.
+    #[error("MIG on GPU {gpu}: {reason}")]
     Mig {
         /// Index of the GPU.
         gpu: usize,
+        /// What kind of refusal it is.
+        kind: MigRefusal,
         /// Why.
         reason: String,
     },
@@ -115,12 +119,22 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::UnknownProfile { .. } | Self::NoSuchGpu { .. } | Self::NoSuchProcess { .. } => 4,
-            Self::BadProfile { .. } | Self::UnknownSetting { .. } | Self::BadValue { .. } | Self::Mig { .. } => 2,
+            Self::Mig { kind, .. } => mig_exit_code(*kind),
+            Self::BadProfile { .. } | Self::UnknownSetting { .. } | Self::BadValue { .. } => 2,
             Self::BadOverlay { .. } => 2,
             Self::NoLibrary { .. } => 5,
             Self::NoState { .. } => 1,
             Self::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => 3,
             Self::Io { .. } => 1,
         }
+    }
+}
+
+/// What is in use can be had later; the others need another request.
+fn mig_exit_code(kind: MigRefusal) -> u8 {
+    match kind {
+        MigRefusal::NotSupported | MigRefusal::BadPlacement | MigRefusal::NoRoom => 2,
+        MigRefusal::InUse => 1,
+        MigRefusal::NotFound => 4,
     }
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, FileType, Gid, Mode, makedev, mknodat};
 
 use crate::Error;
-use crate::mig;
+use crate::mig::{self, GpuInstance};
 use crate::profile::Architecture;
 use crate::state::{GpuState, State};
 
@@ -101,7 +101,8 @@ pub(crate) fn sync_mig(root: &Path, state: &State) -> Result<(), Error> {
     if state.profile.model.mig.is_empty() {
         return Ok(());
     }
-    let wanted: Vec<Node> = state.gpus.iter().flat_map(mig_nodes).collect();
+    let minors = state.gpus.iter().flat_map(mig_capabilities);
+    let wanted: Vec<Node> = minors.map(|(_, minor)| Node::capability(minor, 0o444)).collect();
     let kept: Vec<PathBuf> = wanted.iter().map(|node| root.join(&node.path)).collect();
     let folder = root.join(CAPS_FOLDER);
     let entries = fs::read_dir(&folder).map_err(Error::io("read", &folder))?;
@@ -121,33 +122,60 @@ fn is_fixed_cap(path: &Path) -> bool {
     path.ends_with("nvidia-cap1") || path.ends_with("nvidia-cap2")
 }
 
-fn mig_nodes(gpu: &GpuState) -> Vec<Node> {
-    let minors = gpu.mig.iter().flat_map(|instance| {
-        let (gi, ci) = (instance.gpu_instance, instance.compute_instance);
-        [
-            mig::gpu_instance_minor(gpu.minor, gi),
-            mig::compute_instance_minor(gpu.minor, gi, ci),
-        ]
-    });
-    minors.map(|minor| Node::capability(minor, 0o444)).collect()
+/// The capabilities of the instances that there are: path below `mig/` of the GPU, and minor.
+fn mig_capabilities(gpu: &GpuState) -> Vec<(String, u32)> {
+    let of_instance = |instance: &GpuInstance| {
+        let gi = instance.id;
+        let own = (format!("gi{gi}"), mig::gpu_instance_minor(gpu.minor, gi));
+        let compute = instance.compute.iter().map(|compute| {
+            let ci = compute.id;
+            let minor = mig::compute_instance_minor(gpu.minor, gi, ci);
+            (format!("gi{gi}/ci{ci}"), minor)
+        });
+        std::iter::once(own).chain(compute).collect::<Vec<_>>()
+    };
+    gpu.mig.iter().flat_map(of_instance).collect()
 }
 
-/// `/proc/driver/nvidia/capabilities/gpuN/mig/...`: which minor opens which instance.
+/// `/proc/driver/nvidia/capabilities/gpuN/mig/...`: which minor opens which instance. Files that stay are not touched:
+/// others read them at the same time.
 fn write_capabilities(root: &Path, gpu: &GpuState) -> Result<(), Error> {
     let folder = root.join(format!("proc/driver/nvidia/capabilities/gpu{}/mig", gpu.minor));
-    match fs::remove_dir_all(&folder) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(Error::io("remove", &folder)(error)),
-        _ => {}
-    }
     fs::create_dir_all(&folder).map_err(Error::io("make", &folder))?;
-    gpu.mig.iter().try_for_each(|instance| {
-        let (gi, ci) = (instance.gpu_instance, instance.compute_instance);
-        let folder = folder.join(format!("gi{gi}"));
-        let minor = mig::gpu_instance_minor(gpu.minor, gi);
-        write(&folder.join("access"), capability(minor, 0o444))?;
-        let minor = mig::compute_instance_minor(gpu.minor, gi, ci);
-        write(&folder.join(format!("ci{ci}/access")), capability(minor, 0o444))
-    })
+    let wanted = mig_capabilities(gpu);
+    remove_stale(&folder, "gi", "", &wanted)?;
+    for instance in &gpu.mig {
+        let name = format!("gi{}", instance.id);
+        remove_stale(&folder.join(&name), "ci", &format!("{name}/"), &wanted)?;
+    }
+    let missing = wanted
+        .iter()
+        .map(|(name, minor)| (folder.join(name).join("access"), minor))
+        .filter(|(path, _)| !path.exists());
+    for (path, minor) in missing {
+        write(&path, capability(*minor, 0o444))?;
+    }
+    Ok(())
+}
+
+/// Removes the folders that begin with `start` and are not wanted.
+fn remove_stale(folder: &Path, start: &str, prefix: &str, wanted: &[(String, u32)]) -> Result<(), Error> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries.map_err(Error::io("read", folder))?,
+    };
+    let is_stale = |name: &str| {
+        let path = format!("{prefix}{name}");
+        name.starts_with(start) && wanted.iter().all(|(known, _)| *known != path)
+    };
+    let stale = entries
+        .flatten()
+        .filter(|entry| is_stale(&entry.file_name().to_string_lossy()));
+    for entry in stale {
+        let path = entry.path();
+        fs::remove_dir_all(&path).map_err(Error::io("remove", &path))?;
+    }
+    Ok(())
 }
 
 fn capability(minor: u32, mode: u32) -> String {

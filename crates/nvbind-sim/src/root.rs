@@ -18,7 +18,7 @@ use crate::state::{self, FILE_PREFIX, LIBRARY_FOLDER, State};
 use crate::store::Store;
 
 /// Changes when what this module makes changes, so that roots made by an older nvbind are made anew.
-const LAYOUT: u32 = 1;
+const LAYOUT: u32 = 2;
 /// Tells what a root was made from. Its name keeps it out of the way of everything that looks for a driver.
 const STAMP: &str = ".nvbind-sim";
 

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 use crate::identity;
+use crate::mig::GpuInstance;
 use crate::profile::{MigProfile, Model, Profile};
 use crate::store::Store;
 
@@ -84,8 +85,10 @@ pub struct GpuState {
     pub xids: Vec<Xid>,
     /// MIG mode is on.
     pub mig_enabled: bool,
-    /// MIG instances, by GPU instance id.
-    pub mig: Vec<MigInstance>,
+    /// MIG mode that was asked for last: a busy GPU keeps its mode.
+    pub mig_pending: bool,
+    /// GPU instances, by id.
+    pub mig: Vec<GpuInstance>,
 }
 
 /// Who may make CUDA contexts, with NVML's number.
@@ -125,6 +128,16 @@ pub struct Process {
     /// GPU instance that it runs on, in MIG mode.
     #[serde(default)]
     pub gpu_instance: Option<u32>,
+    /// Compute instance that it runs on, in MIG mode.
+    #[serde(default)]
+    pub compute_instance: Option<u32>,
+}
+
+impl Process {
+    /// Whether it runs on this MIG device.
+    pub fn runs_on(&self, gpu_instance: u32, compute_instance: u32) -> bool {
+        self.gpu_instance == Some(gpu_instance) && self.compute_instance.unwrap_or(0) == compute_instance
+    }
 }
 
 /// An Xid error.
@@ -134,21 +147,6 @@ pub struct Xid {
     pub number: u64,
     /// Xid code.
     pub code: u64,
-}
-
-/// A MIG device: a GPU instance with one compute instance that fills it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MigInstance {
-    /// `MIG-<uuid>`.
-    pub uuid: String,
-    /// Profile name, as `1g.10gb`.
-    pub profile: String,
-    /// GPU instance id.
-    pub gpu_instance: u32,
-    /// Compute instance id within the GPU instance.
-    pub compute_instance: u32,
-    /// First memory slice.
-    pub start: u32,
 }
 
 impl State {
@@ -212,6 +210,7 @@ impl GpuState {
             processes: Vec::new(),
             xids: Vec::new(),
             mig_enabled: false,
+            mig_pending: false,
             mig: Vec::new(),
         }
     }

@@ -108,6 +108,7 @@ fn an_open_handle_sees_changes() {
         memory_mib: 100,
         kind: ProcessKind::Graphics,
         gpu_instance: None,
+        compute_instance: None,
     };
     command::process_add(machine.path(), "0", &process).unwrap();
     assert_eq!(device.running_graphics_processes().unwrap()[0].pid, 9);

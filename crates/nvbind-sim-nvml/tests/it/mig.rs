@@ -19,7 +19,7 @@ fn mig_devices_say_who_they_are() {
     let mig = gpu.mig_device_by_index(0).unwrap();
     assert!(mig.mig_is_mig_device_handle().unwrap());
     assert_eq!(mig.name().unwrap(), "NVIDIA H100 80GB HBM3 MIG 3g.40gb");
-    assert_eq!(mig.uuid().unwrap(), expected[0].uuid);
+    assert_eq!(mig.uuid().unwrap(), expected[0].compute[0].uuid);
     assert_eq!(mig.memory_info().unwrap().total, 40448 << 20);
     let attributes = mig.attributes().unwrap();
     assert_eq!(
@@ -28,7 +28,7 @@ fn mig_devices_say_who_they_are() {
     );
     assert_eq!(mig.mig_parent_device().unwrap().uuid().unwrap(), gpu.uuid().unwrap());
     assert!(matches!(gpu.mig_device_by_index(2), Err(NvmlError::NotFound)));
-    let found = nvml.device_by_uuid(expected[1].uuid.as_str()).unwrap();
+    let found = nvml.device_by_uuid(expected[1].compute[0].uuid.as_str()).unwrap();
     assert_eq!(found.name().unwrap(), "NVIDIA H100 80GB HBM3 MIG 1g.10gb");
 }
 
@@ -41,12 +41,15 @@ fn mig_devices_without_their_capabilities_are_not_there() {
     let gpu = nvml.device_by_index(0).unwrap();
     let state = state::read(machine.path()).unwrap();
     let (first, second) = (&state.gpus[0].mig[0], &state.gpus[0].mig[1]);
-    let minor = nvbind_sim::mig::compute_instance_minor(state.gpus[0].minor, first.gpu_instance, 0);
+    let minor = nvbind_sim::mig::compute_instance_minor(state.gpus[0].minor, first.id, 0);
     std::fs::remove_file(machine.path().join(format!("dev/nvidia-caps/nvidia-cap{minor}"))).unwrap();
-    assert_eq!(gpu.mig_device_by_index(0).unwrap().uuid().unwrap(), second.uuid);
+    assert_eq!(
+        gpu.mig_device_by_index(0).unwrap().uuid().unwrap(),
+        second.compute[0].uuid
+    );
     assert!(matches!(gpu.mig_device_by_index(1), Err(NvmlError::NotFound)));
     assert!(matches!(
-        nvml.device_by_uuid(first.uuid.as_str()),
+        nvml.device_by_uuid(first.compute[0].uuid.as_str()),
         Err(NvmlError::NotFound)
     ));
 }

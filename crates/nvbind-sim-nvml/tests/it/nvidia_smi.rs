@@ -13,6 +13,7 @@ fn process(pid: u32, kind: ProcessKind) -> Process {
         memory_mib: 256,
         kind,
         gpu_instance: None,
+        compute_instance: None,
     }
 }
 
@@ -131,8 +132,9 @@ fn mig_devices_are_listed() {
     command::mig_layout(machine.path(), "0", &["3g.40gb", "1g.10gb"]).unwrap();
     let gpus = state::read(machine.path()).unwrap().gpus;
     let list = machine.smi(&["-L"]);
-    for (index, mig) in gpus[0].mig.iter().enumerate() {
-        let line = format!("  MIG {}     Device  {index}: (UUID: {})", mig.profile, mig.uuid);
+    for (index, mig) in nvbind_sim::mig::devices(&gpus[0]).enumerate() {
+        let (name, uuid) = (&mig.gpu_instance.profile, &mig.compute_instance.uuid);
+        let line = format!("  MIG {name}     Device  {index}: (UUID: {uuid})");
         assert!(list.contains(&line), "{list}");
     }
     let xml = machine.smi(&["-q", "-x", "-i", "0"]);

@@ -85,6 +85,7 @@ fn processes_use_memory_while_they_run() {
         memory_mib,
         kind: ProcessKind::Compute,
         gpu_instance: None,
+        compute_instance: None,
     };
     process_add(root.path(), "0", &process(1000)).unwrap();
     process_add(root.path(), "0", &process(3000)).unwrap();
@@ -107,7 +108,7 @@ fn processes_use_memory_while_they_run() {
         process_add(root.path(), "0", &astray)
             .unwrap_err()
             .to_string()
-            .contains("no such GPU instance")
+            .contains("no such MIG instance")
     );
     process_remove(root.path(), "0", 7).unwrap();
     assert_eq!(process_remove(root.path(), "0", 7).unwrap_err().exit_code(), 4);

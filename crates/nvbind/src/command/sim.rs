@@ -6,6 +6,7 @@ use crate::failure::Failure;
 use crate::output;
 use crate::table::table;
 use clap::{Args, Subcommand, ValueEnum};
+use nvbind_sim::mig::{GpuInstance, compute_instance};
 use nvbind_sim::state::{self, GpuState, Process, ProcessKind, State};
 use nvbind_sim::{SimRoot, command, profile};
 use nvbind_workload::Size;
@@ -24,7 +25,8 @@ pub(crate) enum SimCommand {
     /// Change something about GPUs, as utilization=87
     #[command(after_help = settings_help())]
     Set(SetArgs),
-    /// Switch MIG mode on or off, or cut GPUs into MIG devices
+    /// Switch MIG mode on or off, cut GPUs into MIG devices
+    #[command(after_help = MIG_HELP)]
     Mig(MigArgs),
     /// Report an Xid error
     Xid(XidArgs),
@@ -72,10 +74,31 @@ pub(crate) struct SetArgs {
 pub(crate) struct MigArgs {
     #[command(flatten)]
     gpu: GpuArgs,
-    /// on, off, or the profiles of the MIG devices to make, as 3g.40gb
-    #[arg(required = true, value_name = "on|off|PROFILE")]
+    /// on, off, or the MIG devices to make in place of those that there are
+    #[arg(required = true, value_name = "on|off|INSTANCE")]
     layout: Vec<String>,
+    /// Make the MIG devices beside those that there are
+    #[arg(long)]
+    add: bool,
+    /// Destroy these: 2 is GPU instance 2 with what is in it, 2/0 its compute instance 0
+    #[arg(long, conflicts_with = "add")]
+    destroy: bool,
 }
+
+const MIG_HELP: &str = "\
+An instance to make is a profile, with its first memory slice and its compute instances where they matter:
+  3g.40gb          a GPU instance with one compute instance that fills it
+  3g.40gb:4        the same at memory slice 4
+  3g.40gb/1c/2c    with two compute instances, of one and of two slices
+  3g.40gb/-        without a compute instance: not a MIG device yet
+
+Examples:
+  nvbind --sim hgx-h100 sim mig 0 3g.40gb 1g.10gb
+  nvbind --sim hgx-h100 sim mig 0 --add 2g.20gb
+  nvbind --sim hgx-h100 sim mig 0 --destroy 2/0
+  nvbind --sim hgx-h100 sim mig 0 off
+
+`nvidia-smi mig` on the simulated machine does the same.";
 
 #[derive(Debug, Args)]
 pub(crate) struct XidArgs {
@@ -108,6 +131,12 @@ pub(crate) struct ProcessAddArgs {
     /// What it does with the GPU
     #[arg(long, value_enum, default_value = "compute")]
     kind: Kind,
+    /// GPU instance that it runs on, in MIG mode
+    #[arg(long, value_name = "ID")]
+    gpu_instance: Option<u32>,
+    /// Compute instance of the GPU instance [default: 0]
+    #[arg(long, value_name = "ID", requires = "gpu_instance")]
+    compute_instance: Option<u32>,
 }
 
 #[derive(Debug, Args)]
@@ -148,14 +177,7 @@ fn change_machine(change: &SimCommand, root: &std::path::Path) -> Result<(), Fai
                 .iter()
                 .try_for_each(|(key, value)| command::set(root, &gpu.gpu, key, value))?;
         }
-        SimCommand::Mig(MigArgs { gpu, layout }) => {
-            let words: Vec<&str> = layout.iter().map(String::as_str).collect();
-            match words.as_slice() {
-                ["on"] => command::mig_mode(root, &gpu.gpu, true)?,
-                ["off"] => command::mig_mode(root, &gpu.gpu, false)?,
-                profiles => command::mig_layout(root, &gpu.gpu, profiles)?,
-            }
-        }
+        SimCommand::Mig(args) => change_mig(args, root)?,
         SimCommand::Xid(XidArgs { gpu, code }) => command::xid(root, &gpu.gpu, *code)?,
         SimCommand::Lose(args) => command::lose(root, &args.gpu)?,
         SimCommand::Restore(args) => command::restore(root, &args.gpu)?,
@@ -163,6 +185,19 @@ fn change_machine(change: &SimCommand, root: &std::path::Path) -> Result<(), Fai
         SimCommand::Process(ProcessCommand::Rm(args)) => command::process_remove(root, &args.gpu.gpu, args.pid)?,
         SimCommand::List(_) | SimCommand::Create(_) | SimCommand::Path(_) | SimCommand::Show(_) | SimCommand::Rm(_) => {
         }
+    }
+    Ok(())
+}
+
+fn change_mig(args: &MigArgs, root: &std::path::Path) -> Result<(), Failure> {
+    let words: Vec<&str> = args.layout.iter().map(String::as_str).collect();
+    let gpu = &args.gpu.gpu;
+    match words.as_slice() {
+        instances if args.destroy => command::mig_remove(root, gpu, instances)?,
+        instances if args.add => command::mig_add(root, gpu, instances)?,
+        ["on"] => command::mig_mode(root, gpu, true)?,
+        ["off"] => command::mig_mode(root, gpu, false)?,
+        instances => command::mig_layout(root, gpu, instances)?,
     }
     Ok(())
 }
@@ -178,7 +213,8 @@ impl ProcessAddArgs {
             name: self.name.clone(),
             memory_mib: self.memory.0 >> 20,
             kind,
-            gpu_instance: None,
+            gpu_instance: self.gpu_instance,
+            compute_instance: self.compute_instance,
         }
     }
 }
@@ -269,8 +305,8 @@ fn state_table(state: &State) -> String {
 
 fn gpu_row(state: &State, index: usize, gpu: &GpuState) -> Vec<String> {
     let mig = || {
-        let profiles: Vec<&str> = gpu.mig.iter().map(|mig| mig.profile.as_str()).collect();
-        format!("mig {}", profiles.join(" ")).trim_end().to_owned()
+        let instances: Vec<String> = gpu.mig.iter().map(|mig| instance_word(state, mig)).collect();
+        format!("mig {}", instances.join(" ")).trim_end().to_owned()
     };
     let condition = match (gpu.lost, gpu.mig_enabled) {
         (true, _) => "lost".to_owned(),
@@ -293,6 +329,23 @@ fn gpu_row(state: &State, index: usize, gpu: &GpuState) -> Vec<String> {
         },
         gpu.uuid.clone(),
     ]
+}
+
+/// A GPU instance as `sim mig` takes it.
+fn instance_word(state: &State, instance: &GpuInstance) -> String {
+    let profile = state.mig_profile(&instance.profile);
+    let known = profile.map_or_else(Vec::new, |profile| {
+        compute_instance::profiles(&state.profile.model, profile)
+    });
+    let slices = |id: u32| known.iter().find(|row| row.id == id).map_or(0, |row| row.slices);
+    let whole = profile.map_or(0, |profile| profile.slices);
+    let compute: Vec<u32> = instance.compute.iter().map(|compute| slices(compute.profile)).collect();
+    let parts = match compute.as_slice() {
+        [one] if *one == whole => String::new(),
+        [] => "/-".to_owned(),
+        several => several.iter().map(|slices| format!("/{slices}c")).collect(),
+    };
+    format!("{}:{}{parts}", instance.profile, instance.start)
 }
 
 fn setting(text: &str) -> Result<(String, String), String> {
