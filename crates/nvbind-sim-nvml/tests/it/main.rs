@@ -9,4 +9,6 @@ mod device;
 mod event;
 mod machine;
 mod mig;
+mod mig_smi;
 mod nvidia_smi;
+mod python;

@@ -169,9 +169,9 @@ mod tests {
         state
     }
 
-    fn kind(result: Result<u32, Error>) -> Option<MigRefusal> {
+    fn kind(result: &Result<u32, Error>) -> Option<MigRefusal> {
         match result {
-            Err(Error::Mig { kind, .. }) => Some(kind),
+            Err(Error::Mig { kind, .. }) => Some(*kind),
             _ => None,
         }
     }
@@ -195,27 +195,27 @@ mod tests {
         let mut state = machine("dgx-a100");
         create(&mut state, 0, "4g.40gb", Some(0)).unwrap();
         assert_eq!(
-            kind(create(&mut state, 0, "4g.40gb", None)),
+            kind(&create(&mut state, 0, "4g.40gb", None)),
             Some(MigRefusal::NoRoom),
             "one is all"
         );
         assert_eq!(
-            kind(create(&mut state, 0, "2g.20gb", Some(2))),
+            kind(&create(&mut state, 0, "2g.20gb", Some(2))),
             Some(MigRefusal::NoRoom),
             "taken"
         );
         assert_eq!(
-            kind(create(&mut state, 0, "2g.20gb", Some(6))),
+            kind(&create(&mut state, 0, "2g.20gb", Some(6))),
             Some(MigRefusal::BadPlacement)
         );
         assert_eq!(
-            kind(create(&mut state, 0, "1g.5gb", None)),
+            kind(&create(&mut state, 0, "1g.5gb", None)),
             Some(MigRefusal::NotSupported)
         );
         assert_eq!(create(&mut state, 0, "2g.20gb", Some(4)).unwrap(), 5);
         assert_eq!(create(&mut state, 0, "1g.10gb+me", None).unwrap(), 13);
         assert_eq!(
-            kind(create(&mut state, 0, "1g.10gb", None)),
+            kind(&create(&mut state, 0, "1g.10gb", None)),
             Some(MigRefusal::NoRoom),
             "seven slices"
         );
@@ -241,7 +241,7 @@ mod tests {
     fn without_mig_mode_there_are_no_instances() {
         let mut state = State::new(profile::by_name("hgx-b200").unwrap());
         assert_eq!(
-            kind(create(&mut state, 0, "1g.23gb", None)),
+            kind(&create(&mut state, 0, "1g.23gb", None)),
             Some(MigRefusal::NotSupported)
         );
         let mut state = machine("l40s");
