@@ -4,16 +4,6 @@ use crate::support::{Machine, stdout};
 use nvbind_testkit::check;
 use std::process::Command;
 
-fn nvidia_smi(machine: &Machine, arguments: &[&str]) -> std::process::Output {
-    let root = machine.ok(&["sim", "path"]);
-    let root = root.trim();
-    let mut command = Command::new(format!("{root}/usr/bin/nvidia-smi"));
-    command
-        .env("LD_LIBRARY_PATH", format!("{root}/usr/lib/x86_64-linux-gnu"))
-        .args(arguments);
-    command.output().expect("nvidia-smi")
-}
-
 #[test]
 fn every_profile_is_a_machine_to_nvidia_smi() {
     for profile in [
@@ -28,16 +18,16 @@ fn every_profile_is_a_machine_to_nvidia_smi() {
     ] {
         let machine = Machine::new(profile);
         let uuids = machine.uuids();
-        let listing = stdout(&nvidia_smi(&machine, &["-L"]));
+        let listing = stdout(&machine.smi(&["-L"]));
         assert_eq!(crate::support::listed_uuids(&listing), uuids, "{profile}: {listing}");
-        let plain = nvidia_smi(&machine, &[]);
+        let plain = machine.smi(&[]);
         assert!(
             plain.status.success() && stdout(&plain).contains("Driver Version"),
             "{profile}: {}",
             stdout(&plain)
         );
         let xml = machine.dir().join("q.xml");
-        std::fs::write(&xml, nvidia_smi(&machine, &["-q", "-x"]).stdout).expect("write");
+        std::fs::write(&xml, machine.smi(&["-q", "-x"]).stdout).expect("write");
         let count = check(
             Command::new("xmllint")
                 .args(["--nonet", "--xpath", "count(/nvidia_smi_log/gpu)"])
@@ -48,7 +38,7 @@ fn every_profile_is_a_machine_to_nvidia_smi() {
             "--query-gpu=index,uuid,name,memory.total,utilization.gpu",
             "--format=csv,noheader",
         ];
-        let csv = stdout(&nvidia_smi(&machine, &query));
+        let csv = stdout(&machine.smi(&query));
         assert_eq!(csv.lines().count(), uuids.len(), "{profile}: {csv}");
         assert!(!csv.contains("N/A") && !csv.contains("Error"), "{profile}: {csv}");
     }
@@ -76,8 +66,8 @@ fn a_lost_gpu_is_lost_to_all() {
     machine.ok(&["sim", "lose", "4"]);
     let info: serde_json::Value = serde_json::from_str(&machine.ok(&["info", "--format", "json"])).expect("JSON");
     assert_eq!(info["gpus"][4]["health"], "lost", "{info}");
-    let listing = nvidia_smi(&machine, &["-L"]);
+    let listing = machine.smi(&["-L"]);
     assert!(stdout(&listing).matches("UUID").count() == 7, "{}", stdout(&listing));
     machine.ok(&["sim", "restore", "4"]);
-    assert_eq!(stdout(&nvidia_smi(&machine, &["-L"])).matches("UUID").count(), 8);
+    assert_eq!(stdout(&machine.smi(&["-L"])).matches("UUID").count(), 8);
 }

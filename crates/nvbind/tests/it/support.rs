@@ -77,6 +77,15 @@ impl Machine {
         self.nvbind().args(arguments).output().expect("start nvbind")
     }
 
+    /// Runs NVIDIA's own `nvidia-smi` on the machine.
+    pub(crate) fn smi(&self, arguments: &[&str]) -> Output {
+        let root = self.ok(&["sim", "path"]);
+        let root = root.trim();
+        let mut command = Command::new(format!("{root}/usr/bin/nvidia-smi"));
+        command.env("LD_LIBRARY_PATH", format!("{root}/usr/lib/x86_64-linux-gnu"));
+        command.args(arguments).output().expect("nvidia-smi")
+    }
+
     /// The UUIDs of the machine's GPUs, by index.
     pub(crate) fn uuids(&self) -> Vec<String> {
         let info: Value = serde_json::from_str(&self.ok(&["info", "--format", "json"])).expect("info prints JSON");
