@@ -5,6 +5,7 @@ use std::path::Path;
 use crate::Error;
 use crate::kernel;
 use crate::mig::{self, MigDevice};
+use crate::profile::Architecture;
 use crate::setting;
 use crate::state::{self, GpuState, Process, ProcessKind, State, Xid};
 
@@ -78,13 +79,18 @@ pub fn lose(root: &Path, gpu: &str) -> Result<(), Error> {
     xid(root, gpu, XID_FALLEN_OFF_THE_BUS)
 }
 
-/// Brings the GPUs back as they are after a reboot.
+/// Brings the GPUs back as they are after a reboot. MIG instances are gone; MIG mode lasts on Ampere, which keeps it in
+/// the InfoROM.
 pub fn restore(root: &Path, gpu: &str) -> Result<(), Error> {
     change_mig(root, gpu, |state, index| {
         let fresh = State::new(&state.profile);
+        let keeps_mode = state.profile.model.architecture == Architecture::Ampere;
         let xids = std::mem::take(&mut state.gpus[index].xids);
+        let mig_mode = keeps_mode && state.gpus[index].mig_pending;
         state.gpus[index] = GpuState {
             xids,
+            mig_enabled: mig_mode,
+            mig_pending: mig_mode,
             ..fresh.gpus[index].clone()
         };
         Ok(())

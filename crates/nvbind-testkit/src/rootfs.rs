@@ -12,6 +12,15 @@ const SMALL_PROGRAMS: [&str; 24] = [
     "mount", "od", "readlink", "sh", "sleep", "stat", "stty", "true", "uname", "wc",
 ];
 
+/// Libraries of glibc and gcc that no program of [`small_rootfs`] needs, but `nvidia-smi` and the driver do.
+const SMALL_LIBRARIES: [&str; 5] = [
+    "libdl.so.2",
+    "libgcc_s.so.1",
+    "libm.so.6",
+    "libpthread.so.0",
+    "librt.so.1",
+];
+
 /// The folder that keeps what is slow to make: `NVBIND_TEST_CACHE`, else `/var/cache/nvbind-test`.
 pub fn cache_dir() -> PathBuf {
     let dir = std::env::var_os("NVBIND_TEST_CACHE").map_or_else(|| "/var/cache/nvbind-test".into(), PathBuf::from);
@@ -30,10 +39,10 @@ pub fn debian_rootfs() -> PathBuf {
     })
 }
 
-/// A few MiB out of [`debian_rootfs`]: a shell, the usual small programs, glibc. Shared by all tests: never write to it.
+/// A few MiB out of [`debian_rootfs`]: a shell, the usual small programs, glibc; enough for `nvidia-smi`. Shared by all tests: never write to it.
 pub fn small_rootfs() -> PathBuf {
     let debian = debian_rootfs();
-    cached("bookworm-small-rootfs", |dir| copy_programs(&debian, dir))
+    cached("bookworm-small-rootfs-2", |dir| copy_programs(&debian, dir))
 }
 
 /// A tar stream of a folder, for `docker import` and its like: the child's standard output.
@@ -111,6 +120,13 @@ fn copy_programs(debian: &Path, dir: &Path) {
     .to_vec();
     wanted.extend(programs.iter().map(|path| relative(path, debian)));
     wanted.extend(libraries(debian, &programs));
+    let folder = Path::new("/usr/lib/x86_64-linux-gnu");
+    let more = SMALL_LIBRARIES
+        .iter()
+        .flat_map(|name| link_and_target(debian, &folder.join(name)));
+    wanted.extend(more);
+    wanted.sort();
+    wanted.dedup();
     let mut tar = Command::new("tar");
     tar.arg("-C").arg(debian).arg("-c").args(&wanted).stdout(Stdio::piped());
     let mut tar = tar.spawn().unwrap_or_else(|error| panic!("cannot start tar: {error}"));

@@ -114,6 +114,23 @@ fn processes_use_memory_while_they_run() {
     assert_eq!(process_remove(root.path(), "0", 7).unwrap_err().exit_code(), 4);
 }
 
+/// Ampere keeps MIG mode in the InfoROM, Hopper forgets it; instances last on neither.
+#[test]
+fn mig_mode_lasts_over_a_reboot_where_the_hardware_keeps_it() {
+    let after = |profile: &str, instance: &str| {
+        let base = Base::new();
+        let root = base.ensure(profile);
+        mig_layout(root.path(), "0", &[instance]).unwrap();
+        restore(root.path(), "0").unwrap();
+        let gpu = state::read(root.path()).unwrap().gpus[0].clone();
+        assert!(gpu.mig.is_empty());
+        assert_eq!(caps(root.path()), ["nvidia-cap1", "nvidia-cap2"]);
+        gpu.mig_enabled
+    };
+    assert!(after("dgx-a100", "3g.40gb"));
+    assert!(!after("hgx-h100", "3g.40gb"));
+}
+
 #[test]
 fn a_lost_gpu_comes_back_as_after_boot() {
     let base = Base::new();

@@ -5,6 +5,7 @@ mod bad_input;
 mod bolt;
 mod crash;
 mod engines;
+mod faults;
 mod mig;
 mod native;
 mod simulator;

@@ -13,7 +13,7 @@ fn smi(machine: &Machine, arguments: &[&str]) -> String {
 
 /// Runs a command in a container that gets this device.
 fn run(machine: &Machine, gpu: &str, command: &[&str]) -> String {
-    let rootfs = machine.rootfs();
+    let rootfs = machine.small_rootfs();
     let mut all = vec!["run", "--gpu", gpu, "--rootfs", &rootfs, "--"];
     all.extend(command);
     machine.ok(&all)
@@ -73,7 +73,7 @@ fn what_nvidia_smi_makes_a_container_gets_and_what_it_destroys_is_gone() {
     assert_eq!(migs(&machine), made[..1]);
     assert!(!names(&machine, "index").contains(&"0:1".to_owned()));
     assert!(!names(&machine, "uuid").contains(&made[1]));
-    let rootfs = machine.rootfs();
+    let rootfs = machine.small_rootfs();
     let gone = machine.output(&["run", "--gpu", &made[1], "--rootfs", &rootfs, "--", "true"]);
     assert_eq!(gone.status.code(), Some(4), "{}", stderr(&gone));
 }
@@ -104,7 +104,7 @@ fn compute_instances_of_one_gpu_instance_are_devices_of_their_own() {
 fn an_exclusive_mig_device_leaves_its_neighbours_free() {
     let machine = Machine::new("hgx-h100");
     machine.ok(&["sim", "mig", "0", "3g.40gb/1c/2c", "1g.10gb"]);
-    let rootfs = machine.rootfs();
+    let rootfs = machine.small_rootfs();
     let mut holder = vec!["run", "--detach", "--name", "holder", "--isolation", "exclusive"];
     holder.extend(["--gpu", "0:0", "--rootfs", &rootfs, "--", "sleep", "60"]);
     machine.ok(&holder);

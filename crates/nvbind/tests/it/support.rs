@@ -1,6 +1,6 @@
 //! A simulated machine with its own state, and the root file systems that containers of the tests run on.
 
-use nvbind_testkit::{cache_dir, check, debian_rootfs, temp_dir};
+use nvbind_testkit::{cache_dir, check, debian_rootfs, small_rootfs, temp_dir};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -112,14 +112,18 @@ impl Machine {
 
     /// A Debian root file system of the test's own.
     pub(crate) fn rootfs(&self) -> String {
-        let copy = self.dir().join("rootfs");
+        self.copy_of(&debian_rootfs(), "rootfs")
+    }
+
+    /// A root file system of the test's own with a shell and little more: quick to copy.
+    pub(crate) fn small_rootfs(&self) -> String {
+        self.copy_of(&small_rootfs(), "small-rootfs")
+    }
+
+    fn copy_of(&self, rootfs: &Path, name: &str) -> String {
+        let copy = self.dir().join(name);
         if !copy.exists() {
-            check(
-                Command::new("cp")
-                    .args(["-a", "--reflink=auto"])
-                    .arg(debian_rootfs())
-                    .arg(&copy),
-            );
+            check(Command::new("cp").args(["-a", "--reflink=auto"]).arg(rootfs).arg(&copy));
         }
         copy.display().to_string()
     }
