@@ -122,3 +122,39 @@ fn a_library_that_is_no_part_of_a_machine_knows_no_driver() {
     let nvml = nvml_wrapper::Nvml::builder().lib_path(copy.as_os_str()).init();
     assert!(matches!(nvml, Err(nvml_wrapper::error::NvmlError::DriverNotLoaded)));
 }
+
+/// Calls that make no sense change nothing.
+#[test]
+fn instances_are_not_made_for_who_does_not_take_them() {
+    let machine = Machine::new("hgx-h100");
+    nvbind_sim::command::mig_mode(machine.path(), "0", true).unwrap();
+    let nvml = load(&machine);
+    // SAFETY: every pointer is null, which the library must survive, or valid.
+    unsafe {
+        nvml.nvmlInit_v2();
+        let mut gpu = std::ptr::null_mut();
+        nvml.nvmlDeviceGetHandleByIndex_v2(0, &raw mut gpu);
+        assert_eq!(
+            nvml.nvmlDeviceCreateGpuInstance(gpu, 9, std::ptr::null_mut()),
+            INVALID_ARGUMENT
+        );
+        let mut instance = std::ptr::null_mut();
+        let no_place = std::ptr::null();
+        let placed = nvml.nvmlDeviceCreateGpuInstanceWithPlacement(gpu, 9, no_place, &raw mut instance);
+        assert_eq!(placed, INVALID_ARGUMENT);
+        assert_eq!(
+            nvml.nvmlDeviceSetMigMode(gpu, 2, std::ptr::null_mut()),
+            INVALID_ARGUMENT
+        );
+        assert_eq!(nvml.nvmlDeviceCreateGpuInstance(gpu, 9, &raw mut instance), 0);
+        assert_eq!(
+            nvml.nvmlGpuInstanceCreateComputeInstance(instance, 2, std::ptr::null_mut()),
+            INVALID_ARGUMENT
+        );
+        assert_eq!(nvml.nvmlGpuInstanceDestroy(instance), 0);
+        assert_eq!(nvml.nvmlGpuInstanceDestroy(instance), INVALID_ARGUMENT, "it is gone");
+        assert_eq!(nvml.nvmlComputeInstanceDestroy(std::ptr::null_mut()), INVALID_ARGUMENT);
+        nvml.nvmlShutdown();
+    }
+    assert!(nvbind_sim::state::read(machine.path()).unwrap().gpus[0].mig.is_empty());
+}

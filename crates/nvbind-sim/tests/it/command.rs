@@ -1,6 +1,9 @@
 //! Changing a machine that is there.
 
-use nvbind_sim::command::{lose, mig_layout, mig_mode, process_add, process_remove, restore, set, xid};
+use nvbind_sim::command::{
+    change_instances, lose, mig_layout, mig_mode, process_add, process_remove, restore, set, xid,
+};
+use nvbind_sim::mig::gpu_instance;
 use nvbind_sim::state::{self, Process, ProcessKind};
 
 use crate::machine::Base;
@@ -112,6 +115,27 @@ fn processes_use_memory_while_they_run() {
     );
     process_remove(root.path(), "0", 7).unwrap();
     assert_eq!(process_remove(root.path(), "0", 7).unwrap_err().exit_code(), 4);
+}
+
+/// Whoever comes first gets the slice; nobody gets one twice.
+#[test]
+fn instances_made_at_once_do_not_overlap() {
+    let base = Base::new();
+    let root = base.ensure("hgx-h100");
+    mig_mode(root.path(), "3", true).unwrap();
+    let make = || {
+        change_instances(root.path(), 3, |state, gpu| {
+            gpu_instance::create(state, gpu, "1g.10gb", None)
+        })
+    };
+    let mut made: Vec<u32> = std::thread::scope(|scope| {
+        let makers: Vec<_> = (0..9).map(|_| scope.spawn(make)).collect();
+        let results = makers.into_iter().map(|maker| maker.join().unwrap());
+        results.filter_map(Result::ok).collect()
+    });
+    made.sort_unstable();
+    assert_eq!(made, [7, 8, 9, 10, 11, 12, 13]);
+    assert_eq!(caps(root.path()).len(), 2 + 7, "a node each, and config and monitor");
 }
 
 /// Ampere keeps MIG mode in the InfoROM, Hopper forgets it; instances last on neither.
