@@ -59,7 +59,11 @@ fn what_nvidia_smi_makes_a_container_gets_and_what_it_destroys_is_gone() {
     );
     assert_eq!(lines[1], format!("  MIG 1g.10gb     Device  0: (UUID: {})", made[1]));
     assert_eq!(lines.len(), 2, "{listing}");
-    assert_eq!(run(&machine, &made[1], &["nvidia-smi", "-L"]), listing, "by UUID");
+    let gpu = &machine.uuids()[0];
+    let path = format!("MIG-{gpu}/7/0");
+    for name in [&made[1], "mig0:1", "nvidia.com/gpu=0:1", &path] {
+        assert_eq!(run(&machine, name, &["nvidia-smi", "-L"]), listing, "--gpu {name}");
+    }
     // GPU instance 7 and its compute instance 0: 3 + 7 * 9, and one more.
     let nodes = run(&machine, "0:1", &["ls", "/dev/nvidia-caps"]);
     assert_eq!(nodes, "nvidia-cap66\nnvidia-cap67\n");
