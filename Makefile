@@ -5,7 +5,7 @@ export CARGO_TARGET_DIR ?= $(CURDIR)/target
 PREFIX ?= /usr/local
 BUILD := $(CURDIR)/build
 
-.PHONY: help demo test bench fuzz build install uninstall lint features setup setup-test
+.PHONY: help demo test bench attacks fuzz build install uninstall lint features setup setup-test
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -28,6 +28,9 @@ test: setup-test ## format, clippy, licences, docs, features, every test
 
 bench: build setup-test ## the figures of the README, measured in turn with runc
 	@scripts/bench $(BUILD)
+
+attacks: setup-test ## the races of hostile images, 1000 starts through each engine
+	NVBIND_TEST_RACE_STARTS=1000 cargo test -p nvbind --test it -- attacks::
 
 fuzz: setup ## every fuzz target under libFuzzer, FUZZ_SECONDS each (default 60); wants a nightly toolchain
 	@scripts/fuzz $${FUZZ_SECONDS:-60}

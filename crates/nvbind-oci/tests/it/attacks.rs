@@ -175,10 +175,10 @@ fn race(name: &str, rounds: usize) {
 
 #[test]
 fn swapping_the_library_folder_wins_nothing() {
-    race("usr/lib/x86_64-linux-gnu", 300);
+    race("usr/lib/x86_64-linux-gnu", 1000);
 }
 
 #[test]
 fn swapping_etc_wins_nothing() {
-    race("etc", 300);
+    race("etc", 1000);
 }

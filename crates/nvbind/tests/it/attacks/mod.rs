@@ -39,8 +39,8 @@ const PATHS: [&str; 16] = [
     "run",
 ];
 
-/// A bundle on the image's root for runc, that asks for every GPU and the whole driver.
-pub(crate) fn bundle(folder: &Path, rootfs: &Path, arguments: &[&str]) {
+/// A bundle on the image's root for runc, that asks for every GPU and these parts of the driver.
+pub(crate) fn bundle(folder: &Path, rootfs: &Path, arguments: &[&str], capabilities: &str) {
     let _ = std::fs::remove_dir_all(folder);
     std::fs::create_dir_all(folder).expect("bundle");
     nvbind_testkit::check(Command::new("runc").arg("spec").current_dir(folder));
@@ -50,7 +50,8 @@ pub(crate) fn bundle(folder: &Path, rootfs: &Path, arguments: &[&str]) {
     config["process"]["terminal"] = json!(false);
     config["process"]["args"] = json!(arguments);
     let env = config["process"]["env"].as_array_mut().expect("env");
-    env.extend(["NVIDIA_VISIBLE_DEVICES=all", "NVIDIA_DRIVER_CAPABILITIES=all"].map(Value::from));
+    env.push("NVIDIA_VISIBLE_DEVICES=all".into());
+    env.push(format!("NVIDIA_DRIVER_CAPABILITIES={capabilities}").into());
     env.extend(image::HOSTILE_ENV.map(Value::from));
     std::fs::write(&path, config.to_string()).expect("config.json");
 }
@@ -80,7 +81,7 @@ fn runc_is_led_nowhere() {
     for path in PATHS {
         for kind in Kind::ALL {
             let image = Image::new(&machine, &[path], kind);
-            bundle(&folder, image.rootfs(), &look());
+            bundle(&folder, image.rootfs(), &look(), "all");
             let mut run = Command::new(companions().0);
             run.envs(machine.vars())
                 .arg("run")
