@@ -99,6 +99,22 @@ pub enum Error {
         /// The node on the host.
         path: PathBuf,
     },
+    /// GPUs that have one node together, of which some were asked for.
+    #[error("in WSL2 all GPUs have one device node: {0} cannot be left out; ask for all")]
+    NotApart(String),
+    /// A WSL2 machine without its node.
+    #[error("{} is missing: WSL2 has no GPU for this machine; update Windows, its NVIDIA driver and WSL", .0.display())]
+    DxgMissing(PathBuf),
+    /// A mode that finds nothing.
+    #[error("nothing for --mode {mode} on this host: no {wanted}; {advice}")]
+    NoExtra {
+        /// The mode.
+        mode: &'static str,
+        /// The nodes that would be taken.
+        wanted: String,
+        /// What to do.
+        advice: &'static str,
+    },
     /// There is nothing to make a spec of.
     #[error("no usable GPU on this host: run nvbind info to see why, or ask for --device-id none")]
     NoDevices,
@@ -125,7 +141,8 @@ impl Error {
             Self::File(error) if error.is_permission() => 3,
             Self::Folder { source, .. } | Self::Write { source, .. } if source.kind() == PermissionDenied => 3,
             Self::File(error) if error.is_not_found() => 4,
-            Self::Unresolved { .. } | Self::UnknownDevice { .. } | Self::NoDevices => 4,
+            Self::Unresolved { .. } | Self::UnknownDevice { .. } | Self::NoDevices | Self::NoExtra { .. } => 4,
+            Self::DxgMissing(_) => 5,
             Self::Folder { .. } | Self::Write { .. } | Self::Encode(_) | Self::Lost(_) | Self::NodeMissing { .. } => 1,
             Self::Gpu(error) => error.exit_code(),
             _ => 2,

@@ -35,6 +35,9 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
+    /// The driver of a WSL2 machine cannot be found.
+    #[error("no NVIDIA driver for WSL2: {0}: install NVIDIA's driver on Windows and run wsl --update there")]
+    Wsl(String),
     /// The kernel does not list the capability node of a MIG device.
     #[error("MIG device {uuid} has no capability node: no '{entry}' in '{}': load the nvidia-caps device or make the MIG device anew", file.display())]
     MigNode {
@@ -51,7 +54,7 @@ impl Error {
     /// The exit code of a command that ends with this error.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::NoDriver(_) | Self::OtherDriver { .. } => 5,
+            Self::NoDriver(_) | Self::OtherDriver { .. } | Self::Wsl(_) => 5,
             Self::DriverRoot { source, .. } | Self::Read { source, .. }
                 if source.kind() == io::ErrorKind::PermissionDenied =>
             {

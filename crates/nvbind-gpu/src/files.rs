@@ -1,6 +1,7 @@
 //! The driver's files on a host, each with its place in a container.
 
-use crate::{Capabilities, Error, datafiles, libraries};
+use crate::rootfs::RootFs;
+use crate::{Capabilities, Error, datafiles, libraries, wsl};
 use nvbind_config::Roots;
 use std::cmp::Ordering;
 use std::ffi::OsStr;
@@ -12,12 +13,26 @@ use std::path::{Path, PathBuf};
 pub struct DriverFiles {
     /// Driver version that the libraries carry in their names.
     pub version: String,
+    /// The kind of host that they are of.
+    pub platform: Platform,
     /// The libraries, sorted by container path.
     pub libraries: Vec<Library>,
     /// Binaries, configs, firmware and sockets.
     pub files: Vec<DriverFile>,
+    /// Links that lead to no library.
+    pub links: Vec<Link>,
     /// Control nodes that exist, as `/dev/nvidiactl`.
     pub nodes: Vec<Node>,
+}
+
+/// How a host has its driver and its GPUs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Platform {
+    /// Linux with NVIDIA's kernel modules: a node for each GPU.
+    #[default]
+    Linux,
+    /// WSL2: one node for all GPUs, the driver in a store of the Windows host.
+    Wsl,
 }
 
 /// One shared library of the driver.
@@ -93,6 +108,8 @@ pub struct Node {
 /// Where else to look for driver files.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SearchOptions {
+    /// The kind of host; found out when not said.
+    pub platform: Option<Platform>,
     /// More library folders, as paths in a container (below the driver root), searched first.
     pub library_paths: Vec<PathBuf>,
     /// More folders for configs, as paths in a container (below the driver root), searched first.
@@ -129,20 +146,35 @@ pub fn path_order(a: &Path, b: &Path) -> Ordering {
     // A part ends before everything that could follow in a longer one.
     let rank = |byte: u8| if byte == b'/' { 0 } else { byte };
     let (a, b) = (a.as_os_str().as_bytes(), b.as_os_str().as_bytes());
-    let differing = a.iter().zip(b).find(|(a, b)| a != b);
+    // Paths of one folder have much in common: that is passed over in steps of a machine word.
+    let words = a.chunks_exact(8).zip(b.chunks_exact(8));
+    let same = 8 * words.take_while(|(a, b)| a == b).count();
+    let differing = a[same..].iter().zip(&b[same..]).find(|(a, b)| a != b);
     differing.map_or_else(|| a.len().cmp(&b.len()), |(a, b)| rank(*a).cmp(&rank(*b)))
 }
 
 /// Finds the driver's files below the driver root: those of that version, or without one those of the newest there.
 pub fn driver_files(roots: &Roots, version: Option<&str>, options: &SearchOptions) -> Result<DriverFiles, Error> {
     let root = crate::discover::open_driver_root(roots)?;
-    let folders = libraries::folders(&root, &options.library_paths);
+    match options.platform.unwrap_or_else(|| wsl::platform_of(&root, roots)) {
+        Platform::Wsl => wsl::driver_files(&root, version),
+        Platform::Linux => files_of_linux(&root, roots, version, options),
+    }
+}
+
+fn files_of_linux(
+    root: &RootFs,
+    roots: &Roots,
+    version: Option<&str>,
+    options: &SearchOptions,
+) -> Result<DriverFiles, Error> {
+    let folders = libraries::folders(root, &options.library_paths);
     let missing = || Error::NoDriver(roots.driver.clone());
     let version = version
         .map(str::to_owned)
         .or_else(|| libraries::version(&folders))
         .ok_or_else(missing)?;
-    let libraries = libraries::libraries(&root, &folders, &version);
+    let libraries = libraries::libraries(root, &folders, &version);
     let ours = |library: &Library| library.container.to_string_lossy().ends_with(&version);
     if !libraries.iter().any(ours) {
         let found = libraries::version(&folders);
@@ -152,11 +184,37 @@ pub fn driver_files(roots: &Roots, version: Option<&str>, options: &SearchOption
             found,
         }));
     }
-    let files = datafiles::files(&root, roots, &version, &options.config_paths, &libraries);
+    let files = datafiles::files(root, roots, &version, &options.config_paths, &libraries);
     Ok(DriverFiles {
         version,
+        platform: Platform::Linux,
         libraries,
         files,
+        links: Vec::new(),
         nodes: datafiles::control_nodes(roots),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_ordered_as_the_standard_library_does() {
+        let paths = [
+            "/usr/lib",
+            "/usr/lib/x86_64-linux-gnu/libcuda.so.1",
+            "/usr/lib/x86_64-linux-gnu/libcuda.so",
+            "/usr/lib/x86_64-linux-gnu/nvidia/current/libcuda.so.1",
+            "/usr/lib/x86_64-linux-gnu/nvidia-535/libcuda.so.1",
+            "/usr/lib/x86_64-linux-gnu/nvidia.d/libcuda.so.1",
+            "/usr/lib64/libcuda.so.1",
+            "/",
+        ];
+        for a in paths.map(Path::new) {
+            for b in paths.map(Path::new) {
+                assert_eq!(path_order(a, b), a.cmp(b), "{} {}", a.display(), b.display());
+            }
+        }
+    }
 }

@@ -20,14 +20,17 @@ mod pci;
 mod procfs;
 mod rootfs;
 mod topology;
+mod wsl;
 
 pub use capability::{Capabilities, Capability, UnknownCapability, WORDS, capabilities_of};
 pub use discover::{discover, discover_procfs};
 pub use error::Error;
 pub use files::{
-    DriverFile, DriverFiles, ElfClass, FileKind, Library, Link, Node, SearchOptions, driver_files, path_order,
+    DriverFile, DriverFiles, ElfClass, FileKind, Library, Link, Node, Platform, SearchOptions, driver_files, path_order,
 };
 pub use gpu::{Architecture, Gpu, Health, MigDevice, MigState};
 pub use host::{Driver, DriverKind, Host, Source};
 pub use nodes::{GpuNodes, gpu_nodes, mig_nodes};
+pub use nvml::coherent_gpus;
 pub use topology::{Relation, Topology, TopologyRow, topology};
+pub use wsl::{DXG_NODE, platform};

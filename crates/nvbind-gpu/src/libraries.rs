@@ -2,6 +2,7 @@
 
 use crate::capability::capabilities_of;
 use crate::rootfs::{Name, RootFs, join, split};
+use crate::wsl::WSL_LIBRARIES;
 use crate::{Capabilities, Capability, ElfClass, Library, Link, elf, ldcache, path_order};
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
@@ -12,8 +13,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 use std::rc::Rc;
 
-/// Folders of libraries by distribution: Red Hat, Debian (x86-64, arm64, i386), Arch, NixOS; `/lib` where it is no link.
-const LIBRARY_FOLDERS: [&str; 12] = [
+/// Folders of libraries by distribution: Red Hat, Debian (x86-64, arm64, i386), Arch, NixOS; `/lib` where it is no link;
+/// those of old X servers.
+const LIBRARY_FOLDERS: [&str; 16] = [
     "/usr/lib64",
     "/usr/lib/x86_64-linux-gnu",
     "/usr/lib/aarch64-linux-gnu",
@@ -26,10 +28,14 @@ const LIBRARY_FOLDERS: [&str; 12] = [
     "/usr/lib32",
     "/lib/i386-linux-gnu",
     "/run/opengl-driver-32/lib",
+    "/usr/X11R6/lib/modules/drivers",
+    "/usr/X11R6/lib/modules/extensions",
+    "/usr/X11R6/lib64/modules/drivers",
+    "/usr/X11R6/lib64/modules/extensions",
 ];
 
 /// Folders below a library folder that hold driver libraries or links to them.
-const SUBFOLDERS: [&str; 7] = [
+const SUBFOLDERS: [&str; 8] = [
     "nvidia/current",
     "vdpau",
     "gbm",
@@ -37,6 +43,7 @@ const SUBFOLDERS: [&str; 7] = [
     "xorg/modules/drivers",
     "xorg/modules/extensions",
     "xorg/modules/updates/drivers",
+    "xorg/modules/updates/extensions",
 ];
 
 /// Libraries whose links lead to the folder that the driver is really in (Debian's `nvidia/tesla-535`, a NixOS store path).
@@ -155,11 +162,16 @@ fn read_cache(root: &RootFs) -> Option<Vec<u8>> {
 
 /// Where a library of that name lies on the host, by the folders of this program's word size, then by `ld.so.cache`.
 pub(crate) fn find(root: &RootFs, name: &str) -> Option<PathBuf> {
+    let in_wsl = || root.resolve(&Path::new(WSL_LIBRARIES).join(name));
+    find_in(root, name).or_else(in_wsl).map(|path| root.host(&path))
+}
+
+/// As [`find`], as a path in the root and without WSL's own folder.
+pub(crate) fn find_in(root: &RootFs, name: &str) -> Option<PathBuf> {
     let folders = LIBRARY_FOLDERS[..8].iter().map(Path::new);
     let with_current = folders.flat_map(|folder| [folder.join(name), folder.join("nvidia/current").join(name)]);
     let path = with_current.filter_map(|path| root.resolve(&path)).next();
-    let path = path.or_else(|| cached(root, &[name]).iter().find_map(|path| root.resolve(path)))?;
-    Some(root.host(&path))
+    path.or_else(|| cached(root, &[name]).iter().find_map(|path| root.resolve(path)))
 }
 
 /// The newest driver version that a `libcuda` or `libnvidia-ml` carries in its name.

@@ -1,12 +1,14 @@
 //! What NVML tells.
 
 use crate::brand;
+use crate::nvml_raw::is_coherent;
 use crate::rootfs::RootFs;
-use crate::{Architecture, Gpu, Health, MigState, chip, libraries, nvml_mig, pci};
+use crate::{Architecture, Error, Gpu, Health, MigState, chip, libraries, nvml_mig, pci};
 use nvbind_config::Roots;
 use nvml_wrapper::enums::device::DeviceArchitecture;
 use nvml_wrapper::error::NvmlError;
 use nvml_wrapper::{Device, Nvml, cuda_driver_version_major, cuda_driver_version_minor};
+use std::collections::HashMap;
 
 /// SONAME of NVML.
 const LIBRARY: &str = "libnvidia-ml.so.1";
@@ -70,6 +72,20 @@ pub(crate) fn load(root: &RootFs) -> Result<Nvml, String> {
         .map_err(|error| format!("'{}': {error}", path.display()))
 }
 
+/// Whether each GPU, by its UUID, shares one address space with the CPU, page tables included (Grace Hopper).
+///
+/// A driver that cannot be asked, or does not know the question (before 575), knows no such GPU.
+pub fn coherent_gpus(roots: &Roots) -> Result<HashMap<String, bool>, Error> {
+    let root = crate::discover::open_driver_root(roots)?;
+    let Ok(nvml) = load(&root) else {
+        return Ok(HashMap::new());
+    };
+    let devices = (0..nvml.device_count().unwrap_or(0)).filter_map(|index| nvml.device_by_index(index).ok());
+    Ok(devices
+        .filter_map(|device| Some((device.uuid().ok()?, is_coherent(&device))))
+        .collect())
+}
+
 fn gpu(device: &Device<'_>, index: u32) -> Result<Gpu, NvmlError> {
     let pci = device.pci_info()?;
     let pci_device_id = (pci.pci_device_id >> 16) as u16;
@@ -81,7 +97,8 @@ fn gpu(device: &Device<'_>, index: u32) -> Result<Gpu, NvmlError> {
         index,
         uuid: device.uuid()?,
         pci_bus_id: pci::sysfs_bus_id(&pci.bus_id),
-        minor: device.minor_number()?,
+        // Not known in WSL2, where GPUs have no nodes of their own.
+        minor: optional(device.minor_number())?.unwrap_or(index),
         name: optional(device.name())?.unwrap_or_else(|| "NVIDIA GPU".to_owned()),
         brand: optional(device.brand())?.map(|brand| brand::word(&brand).to_owned()),
         architecture,

@@ -3,7 +3,8 @@
 use nvml_wrapper::Device;
 use nvml_wrapper::error::{NvmlError, nvml_sym, nvml_try};
 use nvml_wrapper_sys::bindings::{
-    NvmlLib, nvmlDevice_t, nvmlDeviceAttributes_t,
+    NvmlLib, nvmlDevice_t, nvmlDeviceAddressingMode_v1_t,
+    nvmlDeviceAddressingModeType_t_NVML_DEVICE_ADDRESSING_MODE_ATS as ATS, nvmlDeviceAttributes_t,
     nvmlIntNvLinkDeviceType_enum_NVML_NVLINK_DEVICE_TYPE_SWITCH as SWITCH, nvmlIntNvLinkDeviceType_t, nvmlReturn_t,
 };
 
@@ -57,6 +58,23 @@ pub(crate) fn attributes(device: &Device<'_>) -> Result<nvmlDeviceAttributes_t, 
         Ok(nvml_sym(lib.nvmlDeviceGetAttributes_v2.as_ref())?(handle, to))
     })
 }
+
+/// Whether the GPU shares one address space with the CPU by address translation services.
+#[allow(unsafe_code)]
+pub(crate) fn is_coherent(device: &Device<'_>) -> bool {
+    let empty = nvmlDeviceAddressingMode_v1_t {
+        version: ADDRESSING_MODE_V1,
+        value: 0,
+    };
+    // SAFETY: the function fills the struct of this version.
+    let mode = ask(device, empty, |lib, handle, to| unsafe {
+        Ok(nvml_sym(lib.nvmlDeviceGetAddressingMode.as_ref())?(handle, to))
+    });
+    mode.is_ok_and(|mode| mode.value == ATS)
+}
+
+/// `NVML_STRUCT_VERSION(DeviceAddressingMode, 1)` of nvml.h: size and number of the struct.
+const ADDRESSING_MODE_V1: u32 = size_of::<nvmlDeviceAddressingMode_v1_t>() as u32 | 1 << 24;
 
 /// Calls a function that fills one value for a device.
 #[allow(unsafe_code)]

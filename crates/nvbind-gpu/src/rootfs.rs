@@ -1,5 +1,6 @@
 //! A foreign root: paths in it are those of a container, links in it never lead out of it.
 
+use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RawDir};
 use rustix::io::Errno;
 use std::cell::RefCell;
@@ -23,7 +24,9 @@ const DIRECTORY_BUFFER: usize = 32 << 10;
 /// Paths given and returned are absolute paths inside it. An absolute link in it (Debian's alternatives) is
 /// followed inside it, whatever the host has at that place.
 pub(crate) struct RootFs {
-    /// Without a slash at its end.
+    /// The folder, opened: calls that start from it need not go through the path to it each time.
+    folder: OwnedFd,
+    /// Its path without a slash at its end.
     root: Vec<u8>,
     /// What paths resolved to; `None` for those that are not there. By bytes: paths compare part by part, which is slow.
     resolved: RefCell<HashMap<OsString, Option<PathBuf>>>,
@@ -60,16 +63,13 @@ enum Known {
 impl RootFs {
     /// Takes a folder as root, which must be a folder that can be listed.
     pub(crate) fn open(root: &Path) -> io::Result<Self> {
-        rustix::fs::open(
-            root,
-            OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
-            Mode::empty(),
-        )?;
+        let folder = open_folder(CWD, root)?;
         let mut root = root.as_os_str().as_bytes();
         while let [rest @ .., b'/'] = root {
             root = rest;
         }
         Ok(Self {
+            folder,
             root: root.to_owned(),
             resolved: RefCell::default(),
             links: RefCell::default(),
@@ -93,7 +93,7 @@ impl RootFs {
         if let Some(known) = self.links.borrow().get(path.as_os_str()) {
             return Some(known.clone());
         }
-        let text = read_link(&self.host(path)).ok().flatten()?;
+        let text = read_link(&self.folder, path).ok().flatten()?;
         self.links
             .borrow_mut()
             .insert(path.as_os_str().to_owned(), text.clone());
@@ -102,7 +102,7 @@ impl RootFs {
 
     /// The names in a folder; none when it is not there.
     pub(crate) fn names(&self, folder: &Path) -> Vec<Name> {
-        list(&self.host(folder)).unwrap_or_default()
+        list_below(&self.folder, folder, |_| true).unwrap_or_default()
     }
 
     /// The shared objects (`*.so*`) in a folder without links in its path, sorted; none when it is not there.
@@ -112,7 +112,7 @@ impl RootFs {
         if let Some(known) = self.listed.borrow().get(folder.as_os_str()) {
             return known.clone();
         }
-        let Ok(mut names) = list_if(&self.host(folder), is_shared_object) else {
+        let Ok(mut names) = list_below(&self.folder, folder, is_shared_object) else {
             return Rc::default();
         };
         names.sort_unstable_by(|a, b| a.name.cmp(&b.name));
@@ -172,7 +172,7 @@ impl RootFs {
             Known::Other => return Entry::Other,
             Known::Link | Known::Nothing => (),
         }
-        match read_link(&self.host(real)) {
+        match read_link(&self.folder, real) {
             Ok(Some(target)) => {
                 let key = real.as_os_str().to_owned();
                 self.links.borrow_mut().insert(key, target.clone());
@@ -234,9 +234,9 @@ fn is_shared_object(name: &[u8]) -> bool {
 }
 
 /// The text of a link, `None` for what is not a link.
-fn read_link(host: &Path) -> Result<Option<PathBuf>, Errno> {
+fn read_link(root: &OwnedFd, path: &Path) -> Result<Option<PathBuf>, Errno> {
     let mut buffer = [MaybeUninit::uninit(); LINK_BUFFER];
-    let (text, rest) = match rustix::fs::readlinkat_raw(CWD, host, &mut buffer) {
+    let (text, rest) = match rustix::fs::readlinkat_raw(root, below(path), &mut buffer) {
         Ok(read) => read,
         Err(Errno::INVAL) => return Ok(None),
         Err(error) => return Err(error),
@@ -248,19 +248,32 @@ fn read_link(host: &Path) -> Result<Option<PathBuf>, Errno> {
     Ok(Some(OsString::from_vec(text.to_vec()).into()))
 }
 
-/// The names in a folder of the host, in the order of the file system.
-pub(crate) fn list(folder: &Path) -> Result<Vec<Name>, Errno> {
-    list_if(folder, |_| true)
+/// A path inside the root as seen from the root's folder.
+fn below(path: &Path) -> &Path {
+    match path.as_os_str().as_bytes().strip_prefix(b"/") {
+        Some(b"") => Path::new("."),
+        Some(rest) => Path::new(OsStr::from_bytes(rest)),
+        None => path,
+    }
 }
 
-fn list_if(folder: &Path, wanted: fn(&[u8]) -> bool) -> Result<Vec<Name>, Errno> {
-    let fd = rustix::fs::open(
-        folder,
-        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
-        Mode::empty(),
-    )?;
+fn open_folder(from: impl AsFd, path: &Path) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::openat(from, path, flags, Mode::empty())
+}
+
+/// The names in a folder of the host, in the order of the file system.
+pub(crate) fn list(folder: &Path) -> Result<Vec<Name>, Errno> {
+    names_of(&open_folder(CWD, folder)?, |_| true)
+}
+
+fn list_below(root: &OwnedFd, folder: &Path, wanted: fn(&[u8]) -> bool) -> Result<Vec<Name>, Errno> {
+    names_of(&open_folder(root, below(folder))?, wanted)
+}
+
+fn names_of(fd: &OwnedFd, wanted: fn(&[u8]) -> bool) -> Result<Vec<Name>, Errno> {
     let mut buffer = vec![MaybeUninit::uninit(); DIRECTORY_BUFFER];
-    let mut entries = RawDir::new(&fd, &mut buffer);
+    let mut entries = RawDir::new(fd, &mut buffer);
     let mut names = Vec::new();
     while let Some(entry) = entries.next() {
         let entry = entry?;
@@ -271,7 +284,7 @@ fn list_if(folder: &Path, wanted: fn(&[u8]) -> bool) -> Result<Vec<Name>, Errno>
         let is_link = match entry.file_type() {
             FileType::Symlink => true,
             // Some file systems do not say.
-            FileType::Unknown => is_link(&fd, entry.file_name()),
+            FileType::Unknown => is_link(fd, entry.file_name()),
             _ => false,
         };
         names.push(Name {
@@ -282,7 +295,7 @@ fn list_if(folder: &Path, wanted: fn(&[u8]) -> bool) -> Result<Vec<Name>, Errno>
     Ok(names)
 }
 
-fn is_link(folder: impl rustix::fd::AsFd, name: &std::ffi::CStr) -> bool {
+fn is_link(folder: &OwnedFd, name: &std::ffi::CStr) -> bool {
     rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)
         .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Symlink)
 }

@@ -9,9 +9,11 @@
 
 #[macro_use]
 mod abi;
+mod addressing;
 mod clock;
 mod compute_instance;
 mod device;
+mod dxcore;
 mod ecc;
 mod error;
 mod event;

@@ -62,12 +62,15 @@ impl Session {
         let store = Store::open(&state_path(&library)?, false).map_err(|_| Code::DRIVER_NOT_LOADED)?;
         let (sequence, state) = store.read_with_sequence().map_err(|_| Code::DRIVER_NOT_LOADED)?;
         let root = root_of(&library);
-        match node_access(&root.join("dev/nvidiactl")) {
+        match node_access(&root.join(control_node(&state))) {
             Access::Given => {}
             Access::Denied => return Err(Code::NO_PERMISSION),
             Access::Missing => return Err(Code::DRIVER_NOT_LOADED),
         }
         let is_visible = |index: &usize| {
+            if state.profile.wsl {
+                return true;
+            }
             let node = root.join(format!("dev/nvidia{}", state.gpus[*index].minor));
             node_access(&node) == Access::Given
         };
@@ -96,6 +99,11 @@ impl Session {
     }
 }
 
+/// The node without which nothing works. A WSL2 machine has one node for all that its GPUs do.
+fn control_node(state: &State) -> &'static str {
+    if state.profile.wsl { "dev/dxg" } else { "dev/nvidiactl" }
+}
+
 /// What comes of opening a device node.
 #[derive(PartialEq, Eq)]
 enum Access {
@@ -116,7 +124,7 @@ fn node_access(path: &Path) -> Access {
 }
 
 /// The file of this library, all links resolved.
-fn own_path() -> Option<PathBuf> {
+pub(crate) fn own_path() -> Option<PathBuf> {
     let mut info = libc::Dl_info {
         dli_fname: std::ptr::null(),
         dli_fbase: std::ptr::null_mut(),
@@ -142,7 +150,7 @@ fn state_path(library: &Path) -> Answer<PathBuf> {
 }
 
 /// The driver root: what comes before `/usr/lib`.
-fn root_of(library: &Path) -> PathBuf {
+pub(crate) fn root_of(library: &Path) -> PathBuf {
     let below = |folder: &&Path| folder.ends_with("usr/lib") || folder.ends_with("usr/lib64");
     let found = library.ancestors().find(below).and_then(|lib| lib.ancestors().nth(2));
     found.unwrap_or(Path::new("/")).to_owned()

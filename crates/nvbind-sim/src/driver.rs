@@ -187,7 +187,7 @@ pub(crate) fn make(root: &Path, state: &State, overlay: Option<&Overlay>) -> Res
     }
     let missing = |path: &str| !overlay.is_some_and(|overlay| overlay.has_file(file_name(path)));
     for program in PROGRAMS.iter().filter(|program| missing(program)) {
-        make_program(root, program)?;
+        make_program(root, "usr/bin", program)?;
     }
     for (path, content) in FILES {
         let path = path.replace("{version}", version);
@@ -256,9 +256,10 @@ pub(crate) fn stub(class: Class, soname: &str, path: &Path) -> Result<Vec<u8>, E
     elf::library(class, soname).map_err(|error| Error::io("write", path)(std::io::Error::other(error)))
 }
 
-fn make_program(root: &Path, name: &str) -> Result<(), Error> {
+/// A program that only says what it is.
+pub(crate) fn make_program(root: &Path, folder: &str, name: &str) -> Result<(), Error> {
     use std::os::unix::fs::PermissionsExt;
-    let path = root.join("usr/bin").join(name);
+    let path = root.join(folder).join(name);
     let message = format!("{name}: part of a simulated driver, it does nothing\n");
     let program = elf::program(&message).map_err(|error| Error::io("write", &path)(std::io::Error::other(error)))?;
     write(&path, program)?;

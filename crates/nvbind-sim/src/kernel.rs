@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, FileType, Gid, Mode, makedev, mknodat};
 
 use crate::Error;
+use crate::extras;
 use crate::mig::{self, GpuInstance};
 use crate::profile::Architecture;
 use crate::state::{GpuState, State};
@@ -28,7 +29,7 @@ const DRM_RENDER_MINOR: u32 = 160;
 const VIDEO_GROUP: u32 = 44;
 
 /// A character device.
-struct Node {
+pub(crate) struct Node {
     path: String,
     major: u32,
     minor: u32,
@@ -37,7 +38,7 @@ struct Node {
 }
 
 impl Node {
-    fn open_to_all(path: impl Into<String>, major: u32, minor: u32) -> Self {
+    pub(crate) fn open_to_all(path: impl Into<String>, major: u32, minor: u32) -> Self {
         Self {
             path: path.into(),
             major,
@@ -208,10 +209,11 @@ fn nodes(state: &State) -> Vec<Node> {
     }
     let switch = |n| Node::open_to_all(format!("dev/nvidia-nvswitch{n}"), NVSWITCH_MAJOR, n);
     nodes.extend((0..state.profile.nvswitches).map(switch));
+    nodes.extend(extras::nodes(state.profile.extras));
     nodes
 }
 
-fn make_node(root: &Path, node: &Node) -> Result<(), Error> {
+pub(crate) fn make_node(root: &Path, node: &Node) -> Result<(), Error> {
     let path = root.join(&node.path);
     parent(&path)?;
     let device = makedev(node.major, node.minor);
@@ -265,6 +267,9 @@ fn files(state: &State) -> Vec<(String, String)> {
         ("proc/driver/nvidia-caps/mig-minors".to_owned(), mig::mig_minors()),
         ("proc/driver/nvidia-caps/sys-minors".to_owned(), String::new()),
     ];
+    if state.profile.extras.gds > 0 {
+        files.extend(extras::GDS_FILES.map(|(path, text)| (path.to_owned(), text.to_owned())));
+    }
     for (index, gpu) in state.gpus.iter().enumerate() {
         files.push((
             format!("proc/driver/nvidia/gpus/{}/information", gpu.bus),

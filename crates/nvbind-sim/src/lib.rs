@@ -7,6 +7,7 @@ pub mod command;
 mod driver;
 mod elf;
 mod error;
+mod extras;
 mod identity;
 mod kernel;
 mod library;
@@ -17,6 +18,7 @@ pub mod root;
 pub mod setting;
 pub mod state;
 mod store;
+mod wsl;
 
 pub use error::Error;
 pub use library::library_path;

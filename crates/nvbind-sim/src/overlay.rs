@@ -75,6 +75,13 @@ impl Overlay {
         self.names.contains(name)
     }
 
+    /// The file of that name.
+    pub(crate) fn file(&self, name: &str) -> Option<PathBuf> {
+        let named = self.files.iter().filter(|file| file.file_name().is_some_and(|n| n == name));
+        let mut paths = named.map(|file| self.path.join(file));
+        paths.find(|path| path.symlink_metadata().is_ok_and(|meta| meta.is_file()))
+    }
+
     /// Puts its files into `root`: hard links where the file system allows it, copies elsewhere.
     pub(crate) fn lay(&self, root: &Path) -> Result<(), Error> {
         let replaced = |file: &&PathBuf| !file.file_name().is_some_and(|name| starts_with(name, REPLACED));

@@ -22,12 +22,32 @@ pub struct Profile {
     /// NVSwitch chips that the host sees as devices.
     #[serde(default)]
     pub nvswitches: u32,
+    /// Whether the machine is a WSL2 virtual machine: GPUs behind `/dev/dxg`, the driver in a store of the Windows host.
+    #[serde(default)]
+    pub wsl: bool,
+    /// Devices besides the GPUs.
+    #[serde(default)]
+    pub extras: Extras,
     /// CPU list of each NUMA node, in the form of sysfs' `cpulist`.
     pub cpus: Vec<String>,
     /// The GPU model; every slot holds one.
     pub model: Model,
     /// Where the GPUs sit, in PCI order, which is NVML's order.
     pub slots: Vec<Slot>,
+}
+
+/// Devices besides the GPUs that containers may want: how many nodes there are of each.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Extras {
+    /// GPUDirect Storage: `/dev/nvidia-fs<N>`.
+    pub gds: u32,
+    /// InfiniBand: `/dev/infiniband/uverbs<N>`.
+    pub infiniband: u32,
+    /// GDRCopy: `/dev/gdrdrv`, 0 or 1.
+    pub gdrcopy: u32,
+    /// IMEX: `/dev/nvidia-caps-imex-channels/channel<N>`.
+    pub imex_channels: u32,
 }
 
 /// A GPU model, with the figures that `nvidia-smi` prints.
@@ -83,6 +103,9 @@ pub struct Model {
     pub board_id: String,
     /// Whether the driver runs it with GSP firmware.
     pub gsp_firmware: bool,
+    /// Whether it shares one address space with the CPU, page tables included (Grace Hopper).
+    #[serde(default)]
+    pub coherent: bool,
     /// GPU-instance profiles; empty where the GPU has no MIG.
     #[serde(default)]
     pub mig: Vec<MigProfile>,
@@ -462,6 +485,7 @@ mod tests {
             "rtx5090",
             "rtx4090",
             "laptop-rtx4060",
+            "wsl2-rtx4070",
         ];
         assert_eq!(names, expected);
         for profile in all() {

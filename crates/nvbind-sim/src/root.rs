@@ -16,6 +16,7 @@ use crate::overlay::Overlay;
 use crate::profile::{self, Profile};
 use crate::state::{self, FILE_PREFIX, LIBRARY_FOLDER, State};
 use crate::store::Store;
+use crate::wsl;
 
 /// Changes when what this module makes changes, so that roots made by an older nvbind are made anew.
 const LAYOUT: u32 = 2;
@@ -121,12 +122,16 @@ fn build(
     }
     let state = kept_state(root, &profile).unwrap_or_else(|| State::new(&profile));
     fs::create_dir_all(&fresh).map_err(Error::io("make", &fresh))?;
-    if let Some(overlay) = &overlay {
-        overlay.lay(&fresh)?;
+    if state.profile.wsl {
+        wsl::make(&fresh, library, overlay.as_ref(), &state)?;
+    } else {
+        if let Some(overlay) = &overlay {
+            overlay.lay(&fresh)?;
+        }
+        driver::make(&fresh, &state, overlay.as_ref())?;
+        put_library(&fresh, library, &state)?;
+        kernel::make(&fresh, &state)?;
     }
-    driver::make(&fresh, &state, overlay.as_ref())?;
-    put_library(&fresh, library, &state)?;
-    kernel::make(&fresh, &state)?;
     write_durably(&fresh.join(STAMP), stamp)?;
     put_in_place(&fresh, root)
 }

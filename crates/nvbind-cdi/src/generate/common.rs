@@ -2,16 +2,19 @@
 
 use super::device::{add_node, depth_order, sort};
 use super::{GenerateOptions, explicit, hook};
-use crate::{Edits, Error, Mount};
+use crate::{Edits, Error, Mount, annotation};
 use nvbind_config::Roots;
-use nvbind_gpu::{DriverFiles, FileKind, Library, Link};
+use nvbind_gpu::{DriverFile, DriverFiles, ElfClass, FileKind, Host, Library, Link, Platform};
 use std::path::Path;
 
 /// Tells a runtime shim further down the line that the devices are there already.
 const VOID: &str = "NVIDIA_VISIBLE_DEVICES=void";
 
+/// Names the folders of `libcuda`.
+const LIBCUDA_DIR: &str = "NVIDIA_CTK_LIBCUDA_DIR";
+
 /// Options of a mounted file.
-const FILE_OPTIONS: [&str; 5] = ["ro", "nosuid", "nodev", "rbind", "rprivate"];
+pub(super) const FILE_OPTIONS: [&str; 5] = ["ro", "nosuid", "nodev", "rbind", "rprivate"];
 
 /// Options of a mounted socket. Without `ro`: a container within the container could not mount it again.
 const SOCKET_OPTIONS: [&str; 5] = ["nosuid", "nodev", "rbind", "rprivate", "noexec"];
@@ -21,6 +24,7 @@ pub(super) fn edits(
     roots: &Roots,
     files: &DriverFiles,
     device_links: &[Link],
+    host: &Host,
     options: &GenerateOptions,
 ) -> Result<Edits, Error> {
     let mut edits = Edits {
@@ -38,18 +42,41 @@ pub(super) fn edits(
         Vec::new()
     };
     let libraries: Vec<&Library> = files.libraries.iter().chain(&explicit).collect();
-    edits.mounts = mounts(&libraries, files);
-    edits.hooks = hook::of(&libraries, device_links, options)?.into_iter().collect();
+    edits.env.extend(cuda_folders(&libraries, files.platform));
+    edits.mounts = mounts(&libraries, files, options);
+    let links = libraries.iter().flat_map(|library| &library.links).chain(&files.links);
+    let links: Vec<&Link> = links.collect();
+    edits.hooks = hook::of(&libraries, &links, device_links, options)?
+        .into_iter()
+        .collect();
+    if options.hooks.enable_cuda_compat {
+        annotation::tell_hook(&mut edits, host);
+    }
     Ok(edits)
 }
 
-fn mounts(libraries: &[&Library], files: &DriverFiles) -> Vec<Mount> {
+/// Tells programs which folders have `libcuda`, as `nvidia-ctk` does.
+fn cuda_folders(libraries: &[&Library], platform: Platform) -> Option<String> {
+    let is_cuda = |library: &&&Library| library.class == ElfClass::Elf64 && library.stem() == Some("libcuda");
+    let folders = libraries
+        .iter()
+        .filter(is_cuda)
+        .filter_map(|library| library.container.parent());
+    let mut folders: Vec<&str> = folders.filter_map(Path::to_str).collect();
+    folders.dedup();
+    let is_told = platform == Platform::Linux && !folders.is_empty();
+    is_told.then(|| format!("{LIBCUDA_DIR}={}", folders.join(":")))
+}
+
+fn mounts(libraries: &[&Library], files: &DriverFiles, options: &GenerateOptions) -> Vec<Mount> {
     let of_libraries = libraries
         .iter()
         .map(|library| mount(&library.host, &library.container, &FILE_OPTIONS));
+    let is_wanted = |file: &&DriverFile| options.ipc_sockets || file.kind != FileKind::Socket;
     let of_files = files
         .files
         .iter()
+        .filter(is_wanted)
         .map(|file| mount(&file.host, &file.container, options_of(file.kind)));
     let mut mounts: Vec<Mount> = of_libraries.chain(of_files).collect();
     mounts.sort_by(|a, b| depth_order(&a.container_path, &b.container_path));
@@ -64,7 +91,7 @@ fn options_of(kind: FileKind) -> &'static [&'static str] {
     }
 }
 
-fn mount(host: &Path, container: &Path, options: &[&str]) -> Mount {
+pub(super) fn mount(host: &Path, container: &Path, options: &[&str]) -> Mount {
     Mount {
         host_path: host.to_owned(),
         container_path: container.to_owned(),

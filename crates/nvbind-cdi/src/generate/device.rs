@@ -4,7 +4,7 @@ use super::GenerateOptions;
 use super::select::Selected;
 use crate::{DeviceNode, Edits, Error};
 use nvbind_config::Roots;
-use nvbind_gpu::{Link, gpu_nodes, mig_nodes, path_order};
+use nvbind_gpu::{DXG_NODE, Link, gpu_nodes, mig_nodes, path_order};
 use rustix::fs::{FileType, stat};
 use std::cmp::Ordering;
 use std::os::unix::ffi::OsStrExt;
@@ -45,6 +45,15 @@ pub(super) fn edits(roots: &Roots, device: &Selected<'_>, options: &GenerateOpti
     found.links = links;
     sort(&mut found.edits);
     Ok(found)
+}
+
+/// The one node of a WSL2 machine.
+pub(super) fn wsl(roots: &Roots, options: &GenerateOptions) -> Result<Edits, Error> {
+    let mut edits = Edits::default();
+    let path = Path::new(DXG_NODE);
+    let host = roots.dev_path(path);
+    add_node(&mut edits, path, &host, options).ok_or(Error::DxgMissing(host))?;
+    Ok(edits)
 }
 
 type Nodes = (Vec<PathBuf>, Vec<PathBuf>, Vec<Link>);

@@ -31,15 +31,8 @@ pub(crate) const HOST_CUDA_VERSION: &str = "--host-cuda-version=";
 /// Folders of modules that programs open by path: never in `ld.so.cache`.
 const MODULE_FOLDERS: [&str; 2] = ["gbm", "xorg"];
 
-/// Hooks of `nvidia-ctk` for things that nvbind's hook does not do: turning them off is always fulfilled.
-const OTHER_HOOKS: [&str; 6] = [
-    "chmod",
-    "create-soname-symlinks",
-    "disable-device-node-modification",
-    "enable-cuda-compat",
-    "update-application-profile",
-    "update-nvidia-params",
-];
+/// `--no-device-node-modification`: the driver's own libraries are told to leave device nodes alone.
+pub(crate) const NO_NODE_MODIFICATION: &str = "--no-device-node-modification";
 
 /// What the hook does. The names are those of the hooks that `nvidia-ctk` has for each step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,29 +41,63 @@ pub struct HookSteps {
     pub create_symlinks: bool,
     /// `update-ldcache`: libraries are put into `ld.so.cache`.
     pub update_ldcache: bool,
+    /// `enable-cuda-compat`: CUDA compatibility libraries of the image go before the driver's where they fit.
+    pub enable_cuda_compat: bool,
+    /// `disable-device-node-modification`: the driver's own libraries are told to leave device nodes alone.
+    pub disable_device_node_modification: bool,
 }
+
+/// A step by its name.
+type Step = (&'static str, fn(&mut HookSteps) -> &mut bool);
+
+const STEPS: [Step; 4] = [
+    ("create-symlinks", |steps| &mut steps.create_symlinks),
+    ("update-ldcache", |steps| &mut steps.update_ldcache),
+    ("enable-cuda-compat", |steps| &mut steps.enable_cuda_compat),
+    ("disable-device-node-modification", |steps| {
+        &mut steps.disable_device_node_modification
+    }),
+];
+
+/// Hooks of `nvidia-ctk` that nvbind's hook has no step for: turning them off is always fulfilled.
+const OTHER_HOOKS: [&str; 4] = [
+    "chmod",
+    "create-soname-symlinks",
+    "update-application-profile",
+    "update-nvidia-params",
+];
+
+/// The names of the steps, for error messages.
+const STEP_NAMES: &str = "create-symlinks, update-ldcache, enable-cuda-compat or disable-device-node-modification";
+const STEP_NAMES_OR_ALL: &str =
+    "create-symlinks, update-ldcache, enable-cuda-compat, disable-device-node-modification or all";
 
 impl Default for HookSteps {
     fn default() -> Self {
         Self {
             create_symlinks: true,
             update_ldcache: true,
+            enable_cuda_compat: true,
+            disable_device_node_modification: true,
         }
     }
 }
 
 impl HookSteps {
+    /// No step at all.
+    pub const NONE: Self = Self {
+        create_symlinks: false,
+        update_ldcache: false,
+        enable_cuda_compat: false,
+        disable_device_node_modification: false,
+    };
+
     /// The steps that are left by `--disable-hook` and `--enable-hook`, which wins.
     pub fn from_flags<S: AsRef<str>>(disabled: &[S], enabled: &[S]) -> Result<Self, Error> {
         let mut steps = Self::default();
         for name in disabled.iter().map(AsRef::as_ref) {
             match name {
-                "all" => {
-                    steps = Self {
-                        create_symlinks: false,
-                        update_ldcache: false,
-                    }
-                }
+                "all" => steps = Self::NONE,
                 name => steps.set("disable-hook", name, false)?,
             }
         }
@@ -81,20 +108,14 @@ impl HookSteps {
     }
 
     fn set(&mut self, option: &'static str, name: &str, on: bool) -> Result<(), Error> {
-        match name {
-            "create-symlinks" => self.create_symlinks = on,
-            "update-ldcache" => self.update_ldcache = on,
-            _ if !on && OTHER_HOOKS.contains(&name) => (),
-            _ => {
-                let wanted = if on {
-                    "create-symlinks or update-ldcache"
-                } else {
-                    "create-symlinks, update-ldcache or all"
-                };
+        match STEPS.iter().find(|(known, _)| *known == name) {
+            Some((_, step)) => *step(self) = on,
+            None if !on && OTHER_HOOKS.contains(&name) => (),
+            None => {
                 return Err(Error::Option {
                     option,
                     value: name.to_owned(),
-                    wanted,
+                    wanted: if on { STEP_NAMES } else { STEP_NAMES_OR_ALL },
                 });
             }
         }
@@ -105,13 +126,13 @@ impl HookSteps {
 /// The hook for these libraries and links; `None` when there is nothing for it to do.
 pub(super) fn of(
     libraries: &[&Library],
+    links: &[&Link],
     device_links: &[Link],
     options: &GenerateOptions,
 ) -> Result<Option<Hook>, Error> {
     let mut args = vec![PROGRAM.to_owned(), COMMAND.to_owned()];
     if options.hooks.create_symlinks {
-        let links = libraries.iter().flat_map(|library| &library.links);
-        add_links(&mut args, LINK, links)?;
+        add_links(&mut args, LINK, links.iter().copied())?;
         add_links(&mut args, DEVICE_LINK, device_links)?;
     }
     if options.hooks.update_ldcache {
@@ -122,6 +143,9 @@ pub(super) fn of(
         for path in paths {
             args.push([LIBRARY, text(path)?].concat());
         }
+    }
+    if options.hooks.disable_device_node_modification {
+        args.push(NO_NODE_MODIFICATION.to_owned());
     }
     let has_work = args.len() > 2;
     Ok(has_work.then(|| Hook {
@@ -179,11 +203,12 @@ pub(crate) fn is_ours(hook: &Hook) -> bool {
     hook.args.get(1).is_some_and(|command| command == COMMAND)
 }
 
-/// Whether a hook of ours has links to make or libraries to tell the loader.
+/// Whether a hook of ours has something to do.
 pub(crate) fn has_work(hook: &Hook) -> bool {
-    hook.args
-        .iter()
-        .any(|argument| parse_link(argument).is_some() || parse_library(argument).is_some())
+    let is_work = |argument: &String| {
+        parse_link(argument).is_some() || parse_library(argument).is_some() || argument == NO_NODE_MODIFICATION
+    };
+    hook.args.iter().any(is_work)
 }
 
 /// Whether an argument tells a version of the host.

@@ -98,6 +98,21 @@ pub(super) fn select<'a, S: AsRef<str>>(host: &'a Host, ids: &[S]) -> Result<Vec
     Ok(selected)
 }
 
+/// Fails unless `ids` mean every GPU: where all have one node, none can be given without the others.
+pub(super) fn all_or_nothing<S: AsRef<str>>(host: &Host, ids: &[S]) -> Result<(), Error> {
+    let asked = select(host, ids)?;
+    let left_out =
+        devices(host).find(|device| device.is_in_all() && !asked.iter().any(|other| other.uuid() == device.uuid()));
+    left_out.map_or(Ok(()), |device| Err(Error::NotApart(device.uuid().to_owned())))
+}
+
+/// The GPU of the device of that name.
+pub(super) fn gpu_of<'a>(host: &'a Host, name: &str) -> Option<&'a Gpu> {
+    devices(host)
+        .find(|device| device.is_called(name))
+        .map(|device| device.gpu)
+}
+
 fn devices_of<'a>(host: &'a Host, id: &str) -> Result<Vec<Selected<'a>>, Error> {
     if id == "all" {
         return Ok(devices(host).filter(Selected::is_in_all).collect());

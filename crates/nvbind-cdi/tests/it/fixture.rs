@@ -3,7 +3,7 @@
 use nvbind_config::Roots;
 use nvbind_gpu::{
     Architecture, Capabilities, Driver, DriverFile, DriverFiles, DriverKind, ElfClass, FileKind, Gpu, Health, Host,
-    Library, Link, MigDevice, MigState, Node, Source,
+    Library, Link, MigDevice, MigState, Node, Platform, Source,
 };
 use rustix::fs::{CWD, FileType, Gid, Mode, chmod, chown, makedev, mknodat, symlink};
 use std::path::{Path, PathBuf};
@@ -155,6 +155,8 @@ impl Machine {
             }
         };
         DriverFiles {
+            platform: Platform::Linux,
+            links: Vec::new(),
             version: VERSION.into(),
             libraries: vec![
                 self.library(

@@ -223,13 +223,26 @@ fn hook_steps_can_be_left_out() {
         options.hooks = HookSteps::from_flags(disabled, enabled).unwrap();
         let args = spec_of(&machine, &options).unwrap().container_edits.hooks.pop()?.args;
         let count = |flag: &str| args.iter().filter(|text| text.starts_with(flag)).count();
-        Some([count("--link="), count("--device-link="), count("--library=")])
+        Some([
+            count("--link="),
+            count("--device-link="),
+            count("--library="),
+            count("--host-"),
+            count("--no-device-node-modification"),
+        ])
     };
-    assert_eq!(hook_of(&[], &[]), Some([5, 2, 4]));
-    assert_eq!(hook_of(&["create-symlinks"], &[]), Some([0, 0, 4]));
-    assert_eq!(hook_of(&["update-ldcache", "enable-cuda-compat"], &[]), Some([5, 2, 0]));
+    assert_eq!(hook_of(&[], &[]), Some([5, 2, 4, 2, 1]));
+    assert_eq!(hook_of(&["create-symlinks"], &[]), Some([0, 0, 4, 2, 1]));
+    assert_eq!(
+        hook_of(&["update-ldcache", "enable-cuda-compat"], &[]),
+        Some([5, 2, 0, 0, 1])
+    );
+    assert_eq!(
+        hook_of(&["disable-device-node-modification", "chmod"], &[]),
+        Some([5, 2, 4, 2, 0])
+    );
     assert_eq!(hook_of(&["all"], &[]), None);
-    assert_eq!(hook_of(&["all"], &["update-ldcache"]), Some([0, 0, 4]));
+    assert_eq!(hook_of(&["all"], &["update-ldcache"]), Some([0, 0, 4, 0, 0]));
 }
 
 #[test]

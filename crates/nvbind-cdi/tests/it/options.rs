@@ -27,12 +27,16 @@ fn words_that_are_refused_say_what_is_taken() {
     assert_eq!(
         said,
         [
-            "--mode does not take 'csv': use auto or nvml",
+            "--mode does not take 'csv': use another one: csv is for Tegra, which nvbind does not know",
             "--device-name-strategy does not take 'name': use index, uuid or type-index",
             "--format does not take 'toml': use json or yaml",
-            "--feature-flag does not take 'x': use no-additional-gids-for-device-nodes or enable-explicit-driver-libraries",
-            "--disable-hook does not take 'x': use create-symlinks, update-ldcache or all",
-            "--enable-hook does not take 'all': use create-symlinks or update-ldcache",
+            "--feature-flag does not take 'x': use enable-explicit-driver-libraries, enable-coherent-annotations, \
+             disable-ipc-discoverer, no-additional-gids-for-device-nodes, disable-nvsandboxutils or \
+             disable-multiple-csv-devices",
+            "--disable-hook does not take 'x': use create-symlinks, update-ldcache, enable-cuda-compat, \
+             disable-device-node-modification or all",
+            "--enable-hook does not take 'all': use create-symlinks, update-ldcache, enable-cuda-compat or \
+             disable-device-node-modification",
         ]
     );
     assert!(errors.iter().all(|error| error.exit_code() == 2));

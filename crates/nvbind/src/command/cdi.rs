@@ -134,9 +134,12 @@ fn generate(args: &GenerateArgs, context: &Context) -> Result<(), Failure> {
         spec.limit_version(version)?;
     }
     match &args.output {
-        Some(path) => write(&spec, path, format),
-        None => output::text(&spec.to_text(format)?),
+        Some(path) => write(&spec, path, format)?,
+        None => output::text(&spec.to_text(format)?)?,
     }
+    // The process ends here: taking thousands of small things apart again would be for nothing.
+    std::mem::forget((host, files, spec));
+    Ok(())
 }
 
 fn write(spec: &Spec, path: &Path, format: SpecFormat) -> Result<(), Failure> {
