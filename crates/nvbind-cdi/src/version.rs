@@ -49,6 +49,14 @@ impl Spec {
         self.cdi_version = self.required_version().to_owned();
     }
 
+    /// Raises the version to what the content needs, if it is lower.
+    pub fn raise_version(&mut self) {
+        let needed = self.required_version();
+        if rank(&self.cdi_version) < rank(needed) {
+            self.cdi_version = needed.to_owned();
+        }
+    }
+
     fn clear_annotations(&mut self) {
         self.annotations.clear();
         self.devices.iter_mut().for_each(|device| device.annotations.clear());

@@ -20,9 +20,10 @@ const DXG_MINOR: u32 = 126;
 const WSL_LIBRARIES: &str = "usr/lib/wsl/lib";
 const STORE: &str = "usr/lib/wsl/drivers/nv_dispi.inf_amd64_5e9b3c2f0a714d86";
 
-/// Libraries of the store that nothing is in.
-const LIBRARIES: [&str; 12] = [
-    "libcuda.so.1.1",
+/// The CUDA driver, known to programs by another name.
+const CUDA: (&str, &str) = ("libcuda.so.1.1", "libcuda.so.1");
+/// Other libraries of the store that nothing is in.
+const LIBRARIES: [&str; 11] = [
     "libcuda_loader.so",
     "libnvidia-ptxjitcompiler.so.1",
     "libnvidia-ml_loader.so",
@@ -43,9 +44,9 @@ const PROGRAM: &str = "nvidia-smi";
 /// Makes the machine's root. `library` is the simulated NVML library, which answers for libdxcore too.
 pub(crate) fn make(root: &Path, library: &Path, overlay: Option<&Overlay>, state: &State) -> Result<(), Error> {
     make_node(root, &Node::open_to_all(DXG, MISC_MAJOR, DXG_MINOR))?;
-    for name in LIBRARIES {
+    for (name, soname) in LIBRARIES.map(|name| (name, name)).into_iter().chain([CUDA]) {
         let path = root.join(STORE).join(name);
-        write(&path, stub(Class::Elf64, name, &path)?)?;
+        write(&path, stub(Class::Elf64, soname, &path)?)?;
     }
     for name in FILES {
         write(

@@ -79,7 +79,7 @@ impl Global {
 }
 
 /// Where the driver and its device nodes are looked for.
-#[derive(Debug, Default, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub(crate) struct RootArgs {
     /// Folder under which the driver's files lie [default: /]
     #[arg(long, value_name = "DIR")]
