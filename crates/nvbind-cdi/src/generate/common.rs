@@ -46,10 +46,12 @@ pub(super) fn edits(
     edits.mounts = mounts(&libraries, files, options);
     let links = libraries.iter().flat_map(|library| &library.links).chain(&files.links);
     let links: Vec<&Link> = links.collect();
-    edits.hooks = hook::of(&libraries, &links, device_links, options)?
-        .into_iter()
-        .collect();
-    if options.hooks.enable_cuda_compat {
+    let mut steps = options.hooks;
+    // WSL2 has no kernel module with parameters of that kind.
+    steps.disable_device_node_modification &= files.platform == Platform::Linux;
+    let hook = hook::of(&libraries, &links, device_links, steps, &options.hook_path)?;
+    edits.hooks.extend(hook);
+    if steps.enable_cuda_compat {
         annotation::tell_hook(&mut edits, host);
     }
     Ok(edits)

@@ -1,6 +1,5 @@
 //! The one hook of a container: which links it makes, which libraries it puts into `ld.so.cache`.
 
-use super::GenerateOptions;
 use crate::{Error, Hook};
 use nvbind_gpu::{Library, Link, path_order};
 use std::path::Path;
@@ -128,14 +127,15 @@ pub(super) fn of(
     libraries: &[&Library],
     links: &[&Link],
     device_links: &[Link],
-    options: &GenerateOptions,
+    steps: HookSteps,
+    path: &Path,
 ) -> Result<Option<Hook>, Error> {
     let mut args = vec![PROGRAM.to_owned(), COMMAND.to_owned()];
-    if options.hooks.create_symlinks {
+    if steps.create_symlinks {
         add_links(&mut args, LINK, links.iter().copied())?;
         add_links(&mut args, DEVICE_LINK, device_links)?;
     }
-    if options.hooks.update_ldcache {
+    if steps.update_ldcache {
         let paths = libraries.iter().flat_map(|library| library.loader_paths());
         let mut paths: Vec<&Path> = paths.filter(|path| is_cached(path)).collect();
         paths.sort_unstable_by(|a, b| path_order(a, b));
@@ -144,13 +144,13 @@ pub(super) fn of(
             args.push([LIBRARY, text(path)?].concat());
         }
     }
-    if options.hooks.disable_device_node_modification {
+    if steps.disable_device_node_modification {
         args.push(NO_NODE_MODIFICATION.to_owned());
     }
     let has_work = args.len() > 2;
     Ok(has_work.then(|| Hook {
         hook_name: "createContainer".to_owned(),
-        path: options.hook_path.clone(),
+        path: path.to_owned(),
         args,
         env: vec![ENV.to_owned()],
         timeout: None,

@@ -3,6 +3,9 @@
 use super::Warnings;
 use std::path::{Component, Path, PathBuf};
 
+/// Asks that the driver's libraries leave device nodes alone.
+pub(crate) const NO_NODE_MODIFICATION: &str = "--no-device-node-modification";
+
 /// A symbolic link to make.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Link {
@@ -48,6 +51,8 @@ pub(crate) struct Arguments {
     pub(crate) host_driver_version: Option<String>,
     /// The newest CUDA version that the host's driver supports.
     pub(crate) host_cuda_version: Option<String>,
+    /// Whether the driver's libraries are told to leave device nodes alone.
+    pub(crate) protects_nodes: bool,
 }
 
 impl Arguments {
@@ -63,6 +68,10 @@ impl Arguments {
     }
 
     fn add(&mut self, argument: &str) -> Option<()> {
+        if argument == NO_NODE_MODIFICATION {
+            self.protects_nodes = true;
+            return Some(());
+        }
         match argument.split_once('=')? {
             ("--link", value) => self.links.push(link(value)?),
             ("--device-link", value) => self.device_links.push(link(value)?),

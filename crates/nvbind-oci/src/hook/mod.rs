@@ -1,4 +1,5 @@
-//! The `createContainer` hook: links to the driver's libraries, and the dynamic loader's cache that knows them.
+//! The `createContainer` hook: links to the driver's libraries, the dynamic loader's cache that knows them, and the driver's
+//! parameters as the container is to see them.
 //!
 //! It runs as the host's root beside a file system that an attacker may have written: every path is resolved by the
 //! kernel below one handle of the container's root, and nothing there is executed. What it does is a convenience: a step
@@ -11,6 +12,7 @@ pub(crate) mod ldcache;
 pub(crate) mod library;
 pub(crate) mod links;
 pub(crate) mod musl;
+pub(crate) mod params;
 pub(crate) mod root;
 mod state;
 
@@ -63,5 +65,8 @@ pub fn run(args: &[String], state: impl Read) -> Result<Warnings, Error> {
     compat::prefer(&root, &arguments, &mut libraries);
     ldcache::update(&root, &libraries, &mut warnings);
     musl::update(&root, &libraries, &mut warnings);
+    if arguments.protects_nodes {
+        params::protect(&root, &mut warnings);
+    }
     Ok(warnings)
 }

@@ -58,6 +58,11 @@ impl Root {
         is_regular(&file)?.then(|| File::from(file)).ok_or(Errno::INVAL)
     }
 
+    /// The place of something that is there, links followed inside the root: for mounting over it.
+    pub(crate) fn place(&self, path: &Path) -> Result<OwnedFd, Errno> {
+        self.resolve(path, OFlags::PATH)
+    }
+
     /// Opens a folder, which must be there.
     pub(crate) fn folder(&self, path: &Path) -> Result<Folder, Errno> {
         self.resolve(path, OFlags::PATH | OFlags::DIRECTORY).map(Folder)

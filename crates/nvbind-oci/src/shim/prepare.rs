@@ -6,13 +6,14 @@
 //! of its own: there the hook stays. Links beside device nodes, in the container's own `/dev`, come as a folder to mount.
 
 use super::link_folder;
-use crate::hook::arguments::{Arguments, Link};
+use crate::hook::arguments::{Arguments, Link, NO_NODE_MODIFICATION};
 use crate::hook::library::{Library, flags_of_host_file};
 use crate::hook::root::{Folder, Root};
-use crate::hook::{COMMAND, Warnings, compat, ldcache, links, musl};
+use crate::hook::{COMMAND, Warnings, compat, ldcache, links, musl, params};
 use nvbind_cdi::{Edits, Hook, Mount};
 use serde_json::Value;
 use std::collections::HashSet;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 /// File name of our hook, and its stage.
@@ -47,7 +48,7 @@ impl Prepared {
         let mut given = std::mem::take(&mut arguments.device_links);
         given.retain(|link| is_given(link, config, edits));
         let left = mount_links(given, config, edits, store);
-        keep_hook_for(edits, &left);
+        keep_hook_for(edits, &left, arguments.protects_nodes && has_nodes_to_protect());
         let mut libraries = libraries(&root, &arguments, &edits.mounts);
         compat::prefer(&root, &arguments, &mut libraries);
         Some(Self {
@@ -254,15 +255,24 @@ fn flags_of_folder(folder: &Path, mounts: &[Mount]) -> Option<i32> {
     here.into_iter().find_map(|mount| flags_of_host_file(&mount.host_path))
 }
 
+/// Whether the driver of this host lets its libraries change device nodes. What covers that must be mounted in the
+/// container.
+fn has_nodes_to_protect() -> bool {
+    File::open(params::PARAMS).is_ok_and(|params| params::with_nodes_left_alone(params).is_some())
+}
+
 /// Takes our hooks out; one stays for what is left to do in the container.
-fn keep_hook_for(edits: &mut Edits, left: &[Link]) {
+fn keep_hook_for(edits: &mut Edits, left: &[Link], protects_nodes: bool) {
     let (ours, others) = std::mem::take(&mut edits.hooks).into_iter().partition(is_ours);
     edits.hooks = others;
     let ours: Vec<Hook> = ours;
-    let Some(mut hook) = ours.into_iter().next().filter(|_| !left.is_empty()) else {
+    let Some(mut hook) = ours.into_iter().next().filter(|_| protects_nodes || !left.is_empty()) else {
         return;
     };
     hook.args.truncate(2);
     hook.args.extend(left.iter().map(Link::to_device_argument));
+    if protects_nodes {
+        hook.args.push(NO_NODE_MODIFICATION.to_owned());
+    }
     edits.hooks.push(hook);
 }

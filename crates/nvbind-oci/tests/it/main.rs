@@ -7,6 +7,7 @@ mod compat;
 mod container;
 mod hook;
 mod just_in_time;
+mod params;
 mod passthrough;
 mod preload;
 mod prepare;
