@@ -4,6 +4,7 @@ mod access;
 #[cfg(feature = "bolt")]
 pub mod bolt;
 mod child;
+pub mod configure;
 pub mod config;
 mod context;
 pub mod docker;
