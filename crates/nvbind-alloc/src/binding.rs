@@ -10,7 +10,7 @@ pub struct Binding {
     pub id: String,
     /// Unique name that a person uses; the id when none was given.
     pub name: String,
-    /// Engine that runs it: `native`, `docker`, `podman`.
+    /// Engine that runs it: `native`, `docker`, `podman`, `containerd`, `bolt`.
     pub engine: String,
     /// UUIDs of the devices (`GPU-...`, `MIG-...`).
     pub devices: Vec<String>,

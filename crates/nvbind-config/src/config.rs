@@ -116,7 +116,7 @@ pub struct GpuConfig {
 /// `[container]`: what starts containers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ContainerConfig {
-    /// Engine: `auto`, `native`, `bolt`, `docker` or `podman`.
+    /// Engine: `auto`, `native`, `bolt`, `docker`, `podman` or `containerd`.
     pub runtime: String,
 }
 

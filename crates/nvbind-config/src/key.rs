@@ -33,7 +33,7 @@ pub(crate) enum Value {
 }
 
 /// Names of the engines, as `nvbind run --runtime` takes them.
-const ENGINES: &[&str] = &["auto", "native", "bolt", "docker", "podman"];
+const ENGINES: &[&str] = &["auto", "native", "bolt", "docker", "podman", "containerd"];
 
 pub(crate) const KEYS: &[Key] = &[
     key(

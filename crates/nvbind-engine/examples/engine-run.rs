@@ -1,8 +1,8 @@
-//! Runs a container by an engine, with nothing around it: `engine-run docker|podman|bolt run [OPTION]... IMAGE [COMMAND]...`
-//! (`-` for no image), then `engine-run docker|podman state|logs|stop|cleanup BINDING`. The tests of the engines run it
+//! Runs a container by an engine, with nothing around it: `engine-run docker|podman|containerd|bolt run [OPTION]... IMAGE [COMMAND]...`
+//! (`-` for no image), then `engine-run docker|podman|containerd state|logs|stop|cleanup BINDING`. The tests of the engines run it
 //! where a test needs a process of its own.
 
-use nvbind_engine::{Context, ExitStatus, GpuAccess, bolt, docker, podman};
+use nvbind_engine::{Context, ExitStatus, GpuAccess, bolt, containerd, docker, podman};
 use nvbind_gpu::Capabilities;
 use nvbind_workload::Workload;
 use std::error::Error;
@@ -40,6 +40,9 @@ fn act(mut words: impl Iterator<Item = String>) -> Result<ExitStatus, Failure> {
     let binding = word("binding")?;
     match engine.as_str() {
         "docker" => manage_docker(&action, &binding).map_err(|error| (error.exit_code(), error.to_string())),
+        "containerd" => {
+            manage_containerd(&action, &binding).map_err(|error| (error.exit_code(), error.to_string()))
+        }
         _ => manage_podman(&action, &binding).map_err(|error| (error.exit_code(), error.to_string())),
     }?;
     Ok(ExitStatus { code: 0 })
@@ -63,6 +66,16 @@ fn manage_podman(action: &str, binding: &str) -> Result<(), podman::Error> {
     }
 }
 
+fn manage_containerd(action: &str, binding: &str) -> Result<(), containerd::Error> {
+    match action {
+        "state" => containerd::state(binding).map(|state| println!("{state:?}")),
+        "logs" => containerd::logs(binding, false),
+        "follow" => containerd::logs(binding, true),
+        "stop" => containerd::stop(binding, 1),
+        _ => containerd::cleanup(binding),
+    }
+}
+
 fn run(run: &Run) -> Result<ExitStatus, Failure> {
     let Run { workload, gpu, .. } = run;
     let context = Context {
@@ -75,6 +88,9 @@ fn run(run: &Run) -> Result<ExitStatus, Failure> {
     match run.engine.as_str() {
         "docker" => docker::run(workload, gpu, &context).map_err(|error| (error.exit_code(), error.to_string())),
         "podman" => podman::run(workload, gpu, &context).map_err(|error| (error.exit_code(), error.to_string())),
+        "containerd" => {
+            containerd::run(workload, gpu, &context).map_err(|error| (error.exit_code(), error.to_string()))
+        }
         "bolt" => bolt::run(workload, gpu, &context).map_err(|error| (error.exit_code(), error.to_string())),
         other => Err((2, format!("unknown engine '{other}'"))),
     }

@@ -41,7 +41,8 @@ pub(crate) fn ask(command: &mut Command) -> io::Result<Result<String, String>> {
     }))
 }
 
-fn pass_on(signal: i32, child: Option<u32>) {
+/// Sends a signal to a program.
+pub(crate) fn pass_on(signal: i32, child: Option<u32>) {
     let pid = child.and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
     if let (Some(pid), Some(signal)) = (pid, Signal::from_named_raw(signal)) {
         // That the child has just ended is no error.
@@ -51,7 +52,7 @@ fn pass_on(signal: i32, child: Option<u32>) {
 
 /// Whether the kernel sent a terminal's signal (a person's Ctrl-C) to the whole foreground group: the child, which is
 /// in it, has it already.
-fn comes_from_terminal(signal: i32) -> bool {
+pub(crate) fn comes_from_terminal(signal: i32) -> bool {
     let of_terminals = [Signal::INT, Signal::QUIT, Signal::HUP].map(Signal::as_raw);
     of_terminals.contains(&signal)
         && rustix::termios::tcgetpgrp(io::stdin()).is_ok_and(|group| group == rustix::process::getpgrp())

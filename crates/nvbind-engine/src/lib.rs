@@ -1,10 +1,11 @@
-//! Who starts the container? The native capsule, docker, podman and bolt.
+//! Who starts the container? The native capsule, docker, podman, containerd and bolt.
 
 mod access;
 #[cfg(feature = "bolt")]
 pub mod bolt;
 mod child;
 pub mod configure;
+pub mod containerd;
 pub mod config;
 mod context;
 pub mod docker;

@@ -3,6 +3,7 @@
 //! Only ever a dev-dependency. Everything here panics with a sentence when the machine lacks something:
 //! a test that cannot run fails, it is never skipped.
 
+mod containerd;
 mod docker;
 mod gpu;
 mod podman;
@@ -10,6 +11,7 @@ mod program;
 mod rootfs;
 mod terminal;
 
+pub use containerd::Containerd;
 pub use docker::{Dockerd, DockerdOptions};
 pub use gpu::FakeGpus;
 pub use podman::PodmanEnv;

@@ -25,6 +25,8 @@ pub enum Runtime {
     Docker,
     /// podman.
     Podman,
+    /// containerd, by its ctr.
+    Containerd,
 }
 
 words!(Runtime, "runtime", {
@@ -33,6 +35,7 @@ words!(Runtime, "runtime", {
     Bolt = "bolt",
     Docker = "docker",
     Podman = "podman",
+    Containerd = "containerd",
 });
 
 /// A workload with parts left open; also the format of `nvbind.toml`.

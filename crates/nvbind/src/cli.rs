@@ -1,9 +1,11 @@
 //! What can be written on the command line; completions and man pages come from the same definitions.
 
 use crate::command::Command;
+use crate::command::runtime::RuntimeCommand;
 use crate::failure::{self, Failure};
 use clap::builder::styling::Styles;
-use clap::{Args, Parser, ValueEnum};
+use clap::parser::ValueSource;
+use clap::{Args, CommandFactory, FromArgMatches, Parser, ValueEnum};
 use std::path::PathBuf;
 
 /// Binds NVIDIA GPUs to work: finds them, and gives containers exactly those they were promised.
@@ -37,7 +39,22 @@ impl Cli {
             run.add_tail(&words[at + 1..]);
             return Ok(cli);
         }
-        Self::try_parse_from(words)
+        Self::parsed(words)
+    }
+
+    /// `runtime configure --config` is the engine's file, as nvidia-ctk has it, and stands in for the global option there.
+    fn parsed(words: Vec<String>) -> Result<Self, clap::Error> {
+        let matches = Self::command().try_get_matches_from(words)?;
+        let mut cli = Self::from_arg_matches(&matches)?;
+        if let Command::Runtime(RuntimeCommand::Configure(args)) = &mut cli.command {
+            let is_written = matches.value_source("config") == Some(ValueSource::CommandLine);
+            let from_environment = std::env::var_os("NVBIND_CONFIG").map(PathBuf::from);
+            match is_written {
+                true => cli.global.config = from_environment,
+                false => args.config = None,
+            }
+        }
+        Ok(cli)
     }
 }
 

@@ -7,7 +7,7 @@ use nvbind_config::Config;
 #[cfg(feature = "bolt")]
 use nvbind_engine::bolt;
 use nvbind_engine::native::{self, Dirs};
-use nvbind_engine::{ContainerState, docker, podman};
+use nvbind_engine::{ContainerState, containerd, docker, podman};
 use nvbind_workload::Runtime;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -23,6 +23,7 @@ enum Engine {
     Native,
     Docker,
     Podman,
+    Containerd,
     Bolt,
 }
 
@@ -33,6 +34,7 @@ impl Engine {
             _ if binding.cgroup.is_some() => Self::Native,
             Ok(Runtime::Docker) => Self::Docker,
             Ok(Runtime::Podman) => Self::Podman,
+            Ok(Runtime::Containerd) => Self::Containerd,
             Ok(Runtime::Bolt) => Self::Bolt,
             _ => Self::Native,
         }
@@ -75,6 +77,7 @@ impl Containers {
             Engine::Native => native::stop(&self.ledger, &binding.id, grace)?,
             Engine::Docker => docker::stop(&binding.id, seconds)?,
             Engine::Podman => podman::stop(&binding.id, seconds)?,
+            Engine::Containerd => containerd::stop(&binding.id, seconds)?,
             Engine::Bolt => stop_bolt(&binding)?,
         }
         // A foreground run forgets its own binding.
@@ -127,6 +130,7 @@ impl Containers {
             )?,
             Engine::Docker => docker::logs(&binding.id, follow)?,
             Engine::Podman => podman::logs(&binding.id, follow)?,
+            Engine::Containerd => containerd::logs(&binding.id, follow)?,
             Engine::Bolt => return Err(Failure::usage(format!("bolt keeps no log of '{}'", binding.name))),
         }
         Ok(())
@@ -138,6 +142,7 @@ impl Containers {
             Engine::Native => {}
             Engine::Docker => docker::cleanup(&binding.id)?,
             Engine::Podman => podman::cleanup(&binding.id)?,
+            Engine::Containerd => containerd::cleanup(&binding.id)?,
             Engine::Bolt => stop_bolt(binding)?,
         }
         self.forget(binding)
@@ -186,6 +191,7 @@ impl Containers {
         let state = match Engine::of(binding) {
             Engine::Docker => docker::state(&binding.id)?,
             Engine::Podman => podman::state(&binding.id)?,
+            Engine::Containerd => containerd::state(&binding.id)?,
             Engine::Native | Engine::Bolt => return Ok(()),
         };
         match state {

@@ -98,6 +98,8 @@ failure_from!(
     nvbind_alloc::Error,
     nvbind_cdi::Error,
     nvbind_config::Error,
+    nvbind_engine::configure::Error,
+    nvbind_engine::containerd::Error,
     nvbind_engine::docker::Error,
     nvbind_engine::native::Error,
     nvbind_engine::podman::Error,

@@ -9,7 +9,7 @@ use nvbind_alloc::{Binding, Owner, Status};
 use nvbind_cdi::{Edits, GenerateOptions};
 use nvbind_config::{Config, Roots};
 use nvbind_engine::native::{self, Request, Step};
-use nvbind_engine::{Context as EngineContext, ExitStatus, GpuAccess, docker, podman};
+use nvbind_engine::{Context as EngineContext, ExitStatus, GpuAccess, containerd, docker, podman};
 use nvbind_gpu::{Capabilities, Host};
 use nvbind_workload::{DeviceRef, Draft, DriverChoice, Profile, Runtime, Selector, Workload};
 
@@ -52,7 +52,7 @@ pub(crate) fn launch(draft: Draft, config: &Config, roots: &RootArgs, context: &
     match runtime {
         Runtime::Auto | Runtime::Native => plan.run_native(&mut containers),
         Runtime::Bolt if plan.workload.rootfs.is_some() => plan.run_native(&mut containers),
-        Runtime::Docker | Runtime::Podman | Runtime::Bolt => plan.run_elsewhere(&mut containers),
+        Runtime::Docker | Runtime::Podman | Runtime::Containerd | Runtime::Bolt => plan.run_elsewhere(&mut containers),
     }
 }
 
@@ -183,7 +183,7 @@ impl Plan<'_> {
         let work_dir = containers.work_dir(&self.id);
         let shim = match (&self.found, self.runtime) {
             // The docker daemon starts its own.
-            (Some(found), Runtime::Podman | Runtime::Bolt) => shim::wrapped(&work_dir, self.config, &found.roots)?,
+            (Some(found), Runtime::Podman | Runtime::Containerd | Runtime::Bolt) => shim::wrapped(&work_dir, self.config, &found.roots)?,
             _ => nvbind_engine::find_shim(),
         };
         let context = EngineContext {
@@ -196,6 +196,7 @@ impl Plan<'_> {
         let gpu = self.access();
         match self.runtime {
             Runtime::Podman => Ok(podman::run(&self.workload, &gpu, &context)?),
+            Runtime::Containerd => Ok(containerd::run(&self.workload, &gpu, &context)?),
             Runtime::Bolt => self.run_bolt(&gpu, &context),
             Runtime::Auto | Runtime::Native | Runtime::Docker => Ok(docker::run(&self.workload, &gpu, &context)?),
         }

@@ -1,5 +1,6 @@
 //! How an engine is told of `nvbind-runtime`: its configuration, changed in as few lines as will do, and changed back.
 
+pub mod alias;
 mod containerd;
 mod crio;
 mod docker;
@@ -310,10 +311,9 @@ impl Request {
         if !self.names.is_empty() {
             return (self.names.clone(), Vec::new());
         }
-        let ours = self.program.display().to_string();
         let (mut names, mut notes) = (Vec::new(), Vec::new());
         for name in DEFAULT_NAMES {
-            match present(name).filter(|program| name != DEFAULT_NAMES[0] && *program != ours) {
+            match present(name).filter(|program| name != DEFAULT_NAMES[0] && !self.is_ours(program)) {
                 Some(program) => notes.push(format!(
                     "the runtime '{name}' is {program} and stays it; --nvidia-runtime-name {name} gives the name to nvbind"
                 )),
@@ -321,6 +321,12 @@ impl Request {
             }
         }
         (names, notes)
+    }
+
+    /// Whether a program is the one to register, or an nvbind-runtime that was installed elsewhere.
+    fn is_ours(&self, program: &str) -> bool {
+        let program = Path::new(program);
+        program == self.program || program.ends_with("nvbind-runtime")
     }
 
     /// The program as configuration files name it.

@@ -4,6 +4,8 @@
 #[cfg(feature = "bolt")]
 mod bolt;
 mod common;
+mod configure;
+mod containerd;
 mod docker;
 mod native;
 mod podman;

@@ -8,6 +8,7 @@ mod man;
 mod ps;
 mod rm;
 mod run;
+pub(crate) mod runtime;
 mod sim;
 mod stop;
 
@@ -33,6 +34,9 @@ pub(crate) enum Command {
     /// Make and look at Container Device Interface specs
     #[command(subcommand)]
     Cdi(cdi::CdiCommand),
+    /// Tell container engines of nvbind-runtime
+    #[command(subcommand)]
+    Runtime(runtime::RuntimeCommand),
     /// Make and change simulated machines
     #[command(subcommand)]
     Sim(sim::SimCommand),
@@ -52,6 +56,7 @@ pub(crate) fn run(command: Command, context: &Context) -> Result<u8, Failure> {
         Command::Stop(args) => stop::run(&args, context),
         Command::Rm(args) => rm::run(&args, context),
         Command::Cdi(command) => cdi::run(&command, context),
+        Command::Runtime(command) => runtime::run(&command, context),
         Command::Sim(command) => sim::run(&command, context),
         Command::Completions(args) => completions::run(&args),
         Command::Man(args) => man::run(&args),

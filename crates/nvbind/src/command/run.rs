@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
     override_usage = "nvbind run [OPTIONS] IMAGE [-- CMD...]\n       nvbind run [OPTIONS] --rootfs DIR [IMAGE] -- CMD..."
 )]
 pub(crate) struct RunArgs {
-    /// What starts the container: auto (native), native, bolt, docker or podman [default: auto]
+    /// What starts the container: auto (native), native, bolt, docker, podman or containerd [default: auto]
     #[arg(long)]
     runtime: Option<Runtime>,
     /// GPUs: all, none, 0, gpu0, 0:1 (MIG), GPU-<uuid>, count=2, model=A100, memory>=40GiB; separated by commas, may be repeated
