@@ -40,9 +40,7 @@ fn act(mut words: impl Iterator<Item = String>) -> Result<ExitStatus, Failure> {
     let binding = word("binding")?;
     match engine.as_str() {
         "docker" => manage_docker(&action, &binding).map_err(|error| (error.exit_code(), error.to_string())),
-        "containerd" => {
-            manage_containerd(&action, &binding).map_err(|error| (error.exit_code(), error.to_string()))
-        }
+        "containerd" => manage_containerd(&action, &binding).map_err(|error| (error.exit_code(), error.to_string())),
         _ => manage_podman(&action, &binding).map_err(|error| (error.exit_code(), error.to_string())),
     }?;
     Ok(ExitStatus { code: 0 })

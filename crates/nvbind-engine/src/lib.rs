@@ -4,9 +4,9 @@ mod access;
 #[cfg(feature = "bolt")]
 pub mod bolt;
 mod child;
+pub mod config;
 pub mod configure;
 pub mod containerd;
-pub mod config;
 mod context;
 pub mod docker;
 pub mod image;

@@ -133,6 +133,12 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
+    /// NVIDIA's own hook was asked for, under whose name ours may lie.
+    #[error(
+        "the container asks for GPUs by docker's --gpus, and is started by another runtime than nvbind-runtime, which alone gives \
+         them: use --runtime nvbind, or make it docker's default with 'nvbind runtime configure --set-as-default'"
+    )]
+    Prestart,
     /// A hook did not get the container's state.
     #[error("container state on standard input: {0}")]
     State(String),
@@ -173,6 +179,7 @@ impl Error {
             | Self::Node { .. }
             | Self::NodeKind { .. }
             | Self::NoRuntime(_)
+            | Self::Prestart
             | Self::JustInTime { .. } => 5,
             Self::Bundle { .. } | Self::Exec { .. } | Self::State(_) | Self::Root { .. } => 1,
         }

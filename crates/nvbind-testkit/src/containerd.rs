@@ -63,7 +63,8 @@ impl Containerd {
     /// containerd's own client, talking to this one.
     pub fn ctr(&self) -> Command {
         let mut ctr = Command::new("ctr");
-        ctr.env("CONTAINERD_ADDRESS", self.address()).env_remove("CONTAINERD_NAMESPACE");
+        ctr.env("CONTAINERD_ADDRESS", self.address())
+            .env_remove("CONTAINERD_NAMESPACE");
         ctr
     }
 
@@ -80,7 +81,11 @@ impl Containerd {
         let mut stream = tar.stdout.take().unwrap_or_else(|| panic!("tar has no output"));
         let mut file = File::create(&layer).unwrap_or_else(|error| panic!("{}: {error}", layer.display()));
         std::io::copy(&mut stream, &mut file).unwrap_or_else(|error| panic!("{}: {error}", layer.display()));
-        assert!(tar.wait().is_ok_and(|status| status.success()), "tar of {} failed", rootfs.display());
+        assert!(
+            tar.wait().is_ok_and(|status| status.success()),
+            "tar of {} failed",
+            rootfs.display()
+        );
         let sum = check(Command::new("sha256sum").arg(&layer));
         let digest = sum.split_whitespace().next().unwrap_or_default();
         let config = serde_json::json!({
@@ -101,7 +106,11 @@ impl Containerd {
 
     fn answers(&self) -> bool {
         let alive = self.dir.join("log").exists() && !self.log().contains("level=fatal");
-        assert!(alive || !self.dir.join("log").exists(), "containerd did not start:\n{}", self.log());
+        assert!(
+            alive || !self.dir.join("log").exists(),
+            "containerd did not start:\n{}",
+            self.log()
+        );
         self.address().exists()
             && self
                 .ctr()

@@ -20,6 +20,8 @@ for attempt in 1 2 3 4 5; do rm -rf --one-file-system "$0" 2>/dev/null && break;
 /// How the daemon is to be started.
 #[derive(Debug, Clone, Default)]
 pub struct DockerdOptions {
+    /// Its `daemon.json`; empty for one that says nothing.
+    pub config: String,
     /// OCI runtimes to register: name and program.
     pub runtimes: Vec<(String, PathBuf)>,
     /// The registered runtime that containers get when they name none.
@@ -40,7 +42,12 @@ impl Dockerd {
     pub fn start(options: &DockerdOptions) -> Self {
         let dir = temp_dir("dockerd").keep();
         make_dir(&dir.join("data"));
-        write(&dir.join("daemon.json"), "{}");
+        let config = if options.config.is_empty() {
+            "{}"
+        } else {
+            &options.config
+        };
+        write(&dir.join("daemon.json"), config);
         let log = File::create(dir.join("keeper.log")).unwrap_or_else(|error| panic!("{}: {error}", dir.display()));
         let mut keeper = Command::new("sh");
         keeper
@@ -65,6 +72,12 @@ impl Dockerd {
     /// The socket of the daemon.
     pub fn socket(&self) -> PathBuf {
         self.dir.join("docker.sock")
+    }
+
+    /// The bundle of a container that runs.
+    pub fn bundle(&self, id: &str) -> PathBuf {
+        let tasks = "containerd/daemon/io.containerd.runtime.v2.task/moby";
+        self.dir.join("exec").join(tasks).join(id)
     }
 
     /// What the daemon has logged.

@@ -183,7 +183,9 @@ impl Plan<'_> {
         let work_dir = containers.work_dir(&self.id);
         let shim = match (&self.found, self.runtime) {
             // The docker daemon starts its own.
-            (Some(found), Runtime::Podman | Runtime::Containerd | Runtime::Bolt) => shim::wrapped(&work_dir, self.config, &found.roots)?,
+            (Some(found), Runtime::Podman | Runtime::Containerd | Runtime::Bolt) => {
+                shim::wrapped(&work_dir, self.config, &found.roots)?
+            }
             _ => nvbind_engine::find_shim(),
         };
         let context = EngineContext {

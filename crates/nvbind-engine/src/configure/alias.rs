@@ -86,7 +86,9 @@ fn present(path: &Path) -> Result<Present, Error> {
 /// A link under another name, then a rename: the name is never without a program.
 fn make(link: &Link) -> Result<(), Error> {
     let name = link.path.file_name().unwrap_or_default().to_string_lossy();
-    let temporary = link.path.with_file_name(format!(".{name}.nvbind-{}", std::process::id()));
+    let temporary = link
+        .path
+        .with_file_name(format!(".{name}.nvbind-{}", std::process::id()));
     let _ = fs::remove_file(&temporary);
     let made = symlink(&link.target, &temporary).and_then(|()| fs::rename(&temporary, &link.path));
     if made.is_err() {

@@ -111,7 +111,8 @@ impl<'known> Known<'known> {
         let disabled = self.files.main.as_ref()?.get(&key_path(["disabled_plugins"]))?;
         let is_cri = |name: &Value| name == "cri" || name == self.section;
         disabled.as_array()?.iter().any(is_cri).then(|| {
-            "Kubernetes' interface is switched off (disabled_plugins): only ctr and nerdctl can use this containerd".to_owned()
+            "Kubernetes' interface is switched off (disabled_plugins): only ctr and nerdctl can use this containerd"
+                .to_owned()
         })
     }
 
@@ -192,7 +193,10 @@ impl<'known> Known<'known> {
         let entry = |name: &String| Setting::value(at(&["containerd", "runtimes", name]), runtime.clone());
         settings.extend(names.iter().map(entry));
         if let (true, Some(name)) = (self.request.set_as_default, names.first()) {
-            settings.push(Setting::value(at(&["containerd", "default_runtime_name"]), name.as_str()));
+            settings.push(Setting::value(
+                at(&["containerd", "default_runtime_name"]),
+                name.as_str(),
+            ));
         }
         if let Some(cdi) = self.request.cdi {
             settings.push(Setting::value(at(&["enable_cdi"]), cdi));
@@ -213,7 +217,9 @@ impl<'known> Known<'known> {
 
     /// The entry of our runtime: the default one's, so that its cgroup driver and annotations are ours, with our program.
     fn runtime(&self) -> Value {
-        let default = self.cri.pointer(&format!("/containerd/runtimes/{}", self.default_name()));
+        let default = self
+            .cri
+            .pointer(&format!("/containerd/runtimes/{}", self.default_name()));
         let is_runc = |runtime: &&Value| {
             let kind = runtime.get("runtime_type").and_then(Value::as_str);
             kind.is_none_or(|kind| kind.is_empty() || kind == RUNC_SHIM)
@@ -263,7 +269,9 @@ fn dumped_section(request: &Request, config: &Path) -> Result<Value, Error> {
         why: why.to_owned(),
     };
     match program::ask(&program, &arguments) {
-        Said::Yes(text) => Ok(section_of(&Format::Toml.parse(&program, &text)?.get(&[]).unwrap_or_default())),
+        Said::Yes(text) => Ok(section_of(
+            &Format::Toml.parse(&program, &text)?.get(&[]).unwrap_or_default(),
+        )),
         Said::No(why) => Err(failed(&why)),
         Said::Absent => Err(failed("it is not installed")),
     }
@@ -300,9 +308,18 @@ mod tests {
     #[test]
     fn versions_are_read() {
         let table = [
-            ("containerd github.com/containerd/containerd 1.6.20~ds1 1.6.20~ds1-1+deb12u3", Some((1, 6))),
-            ("containerd github.com/containerd/containerd/v2 v2.1.0 061792f", Some((2, 1))),
-            ("containerd containerd.io 1.7.27 05044ec0a9a75232cad458027ca83437aae3f4da", Some((1, 7))),
+            (
+                "containerd github.com/containerd/containerd 1.6.20~ds1 1.6.20~ds1-1+deb12u3",
+                Some((1, 6)),
+            ),
+            (
+                "containerd github.com/containerd/containerd/v2 v2.1.0 061792f",
+                Some((2, 1)),
+            ),
+            (
+                "containerd containerd.io 1.7.27 05044ec0a9a75232cad458027ca83437aae3f4da",
+                Some((1, 7)),
+            ),
             ("", None),
         ];
         for (text, wanted) in table {

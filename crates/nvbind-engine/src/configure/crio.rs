@@ -28,7 +28,9 @@ pub(super) fn plan(request: &Request) -> Result<Plan, Error> {
         Source::Command => vec![section_of_command(request)?],
     };
     let (names, mut notes) = request.names(|name| {
-        let program = find(&sections, |section| section.pointer(&format!("/runtimes/{name}/runtime_path")))?;
+        let program = find(&sections, |section| {
+            section.pointer(&format!("/runtimes/{name}/runtime_path"))
+        })?;
         Some(program.as_str()?.to_owned())
     });
     if request.cdi.is_some() {
@@ -101,7 +103,10 @@ fn settings(request: &Request, names: &[String], sections: &[Value]) -> Vec<Sett
     };
     let mut settings: Vec<Setting> = names.iter().map(entry).collect();
     if let (true, Some(name)) = (request.set_as_default, names.first()) {
-        settings.push(Setting::value(key_path(["crio", "runtime", "default_runtime"]), name.as_str()));
+        settings.push(Setting::value(
+            key_path(["crio", "runtime", "default_runtime"]),
+            name.as_str(),
+        ));
     }
     settings
 }

@@ -35,12 +35,8 @@ pub(super) fn plan(request: &Request) -> Result<Plan, Error> {
 }
 
 fn settings(request: &Request, names: &[String]) -> Vec<Setting> {
-    let runtime = |name: &String| {
-        Setting::value(
-            key_path(["runtimes", name]),
-            json!({ "path": request.program_text() }),
-        )
-    };
+    let runtime =
+        |name: &String| Setting::value(key_path(["runtimes", name]), json!({ "path": request.program_text() }));
     let mut settings: Vec<Setting> = names.iter().map(runtime).collect();
     if let (true, Some(name)) = (request.set_as_default, names.first()) {
         settings.push(Setting::value(key_path(["default-runtime"]), name.as_str()));

@@ -67,7 +67,11 @@ fn make_folders(folder: &Path) -> Result<Vec<PathBuf>, Error> {
 
 fn write_temporary(temporary: &Path, old: &Path, text: &str) -> io::Result<()> {
     let _ = fs::remove_file(temporary);
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(temporary)?;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(temporary)?;
     file.write_all(text.as_bytes())?;
     let mode = match fs::metadata(old) {
         Ok(old) => {

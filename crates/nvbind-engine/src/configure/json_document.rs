@@ -32,8 +32,8 @@ impl JsonDocument {
             why,
         };
         let text = if text.trim().is_empty() { EMPTY } else { text };
-        let root =
-            CstRootNode::parse(text, &STRICT).map_err(|error| syntax(error.line_display(), error.kind().to_string()))?;
+        let root = CstRootNode::parse(text, &STRICT)
+            .map_err(|error| syntax(error.line_display(), error.kind().to_string()))?;
         let value: Value = serde_json::from_str(text).map_err(|error| syntax(error.line(), error.to_string()))?;
         match value.is_object() {
             true => Ok(Self(root)),

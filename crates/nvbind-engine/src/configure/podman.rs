@@ -54,12 +54,8 @@ fn folder() -> PathBuf {
 }
 
 fn settings(request: &Request, names: &[String]) -> Vec<Setting> {
-    let runtime = |name: &String| {
-        Setting::value(
-            key_path(["engine", "runtimes", name]),
-            json!([request.program_text()]),
-        )
-    };
+    let runtime =
+        |name: &String| Setting::value(key_path(["engine", "runtimes", name]), json!([request.program_text()]));
     let mut settings: Vec<Setting> = names.iter().map(runtime).collect();
     if let (true, Some(name)) = (request.set_as_default, names.first()) {
         settings.push(Setting::value(key_path(["engine", "runtime"]), name.as_str()));

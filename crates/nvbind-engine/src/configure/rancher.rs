@@ -30,7 +30,10 @@ pub(super) fn check_host(config: &Path, root: &Path) -> Result<(), Error> {
     for (folder, distribution) in DISTRIBUTIONS {
         let own = Path::new(folder).join("agent/etc/containerd/config.toml");
         if root.join(own.strip_prefix("/").unwrap_or(&own)).exists() {
-            return Err(Error::Rancher { distribution, path: own });
+            return Err(Error::Rancher {
+                distribution,
+                path: own,
+            });
         }
     }
     Ok(())
@@ -45,7 +48,10 @@ mod tests {
         let message = check(Path::new("/var/lib/rancher/k3s/agent/etc/containerd/config.toml"))
             .unwrap_err()
             .to_string();
-        assert!(message.contains("k3s finds nvidia-container-runtime by itself"), "{message}");
+        assert!(
+            message.contains("k3s finds nvidia-container-runtime by itself"),
+            "{message}"
+        );
         assert!(check(Path::new("/var/lib/rancher/rke2/agent/etc/containerd/config.toml")).is_err());
         assert!(check(Path::new("/var/lib/rancher/k3s/agent/etc/containerd/config.toml.tmpl")).is_ok());
         assert!(check(Path::new("/etc/containerd/config.toml")).is_ok());
@@ -60,6 +66,9 @@ mod tests {
         std::fs::create_dir_all(&own).unwrap();
         std::fs::write(own.join("config.toml"), "").unwrap();
         assert_eq!(check_host(&absent, root.path()).unwrap_err().exit_code(), 5);
-        assert!(check_host(&own.join("config.toml"), root.path()).is_ok(), "containerd of its own");
+        assert!(
+            check_host(&own.join("config.toml"), root.path()).is_ok(),
+            "containerd of its own"
+        );
     }
 }

@@ -73,7 +73,11 @@ impl FileRecord {
             existed: earlier.existed,
             exact: earlier.exact && is_known,
             edits,
-            folders: if earlier.folders.is_empty() { self.folders } else { earlier.folders.clone() },
+            folders: if earlier.folders.is_empty() {
+                self.folders
+            } else {
+                earlier.folders.clone()
+            },
             ..self
         }
     }
@@ -104,9 +108,7 @@ fn is_bare(document: &dyn Document) -> bool {
 }
 
 fn is_empty(value: &serde_json::Value) -> bool {
-    value
-        .as_object()
-        .is_some_and(|members| members.values().all(is_empty))
+    value.as_object().is_some_and(|members| members.values().all(is_empty))
 }
 
 /// Where the records are kept. One process at a time has it.

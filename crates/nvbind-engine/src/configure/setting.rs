@@ -59,7 +59,9 @@ impl Setting {
         let before = document.get(&self.path);
         let wanted = match self.kind {
             Kind::Value => self.value.clone(),
-            Kind::Element => with_element(before.clone(), &self.value).ok_or_else(|| self.misplaced(file, self.path.len()))?,
+            Kind::Element => {
+                with_element(before.clone(), &self.value).ok_or_else(|| self.misplaced(file, self.path.len()))?
+            }
         };
         if before.as_ref() == Some(&wanted) {
             return Ok(None);
@@ -78,7 +80,11 @@ impl Setting {
     }
 
     fn misplaced(&self, file: &Path, length: usize) -> Error {
-        let expected = if length == self.path.len() { "an array" } else { "a table" };
+        let expected = if length == self.path.len() {
+            "an array"
+        } else {
+            "a table"
+        };
         Error::Misplaced {
             path: file.to_owned(),
             key: self.path[..length].join("."),
@@ -111,7 +117,9 @@ impl Edit {
         let wanted = match (self.kind, &now) {
             (_, None) => return Ok(()),
             (Kind::Value, Some(now)) if *now == self.after => self.before.clone(),
-            (Kind::Element, Some(Value::Array(elements))) => without_element(elements, &self.after, self.before.is_some()),
+            (Kind::Element, Some(Value::Array(elements))) => {
+                without_element(elements, &self.after, self.before.is_some())
+            }
             _ => return Err(self.path.join(".")),
         };
         match wanted {

@@ -74,7 +74,9 @@ pub(super) fn task(id: &str) -> io::Result<Option<Task>> {
     let Some(answer) = runtime.block_on(call("Get", &request))? else {
         return Ok(None);
     };
-    let process = GetResponse::decode(answer.as_slice()).map_err(io::Error::other)?.process;
+    let process = GetResponse::decode(answer.as_slice())
+        .map_err(io::Error::other)?
+        .process;
     Ok(process.map(|process| match process.status {
         CREATED => Task::Created,
         STOPPED => Task::Stopped(process.exit_status),

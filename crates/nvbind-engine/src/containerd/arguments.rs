@@ -78,7 +78,10 @@ pub(super) fn check(workload: &Workload, help: &str) -> Result<(), Error> {
     let lacks = |option: &str| !help.split_whitespace().any(|word| word.trim_end_matches(',') == option);
     let unable = [
         (workload.user.is_some() && lacks("--user"), "a user (--user)"),
-        (workload.hostname.is_some() && lacks("--hostname"), "a host name (--hostname)"),
+        (
+            workload.hostname.is_some() && lacks("--hostname"),
+            "a host name (--hostname)",
+        ),
         (
             workload.tty && workload.detach,
             "a terminal in the background (--tty with --detach)",
@@ -92,12 +95,10 @@ pub(super) fn check(workload: &Workload, help: &str) -> Result<(), Error> {
 
 fn source(workload: &Workload, image: Option<&str>) -> Result<OsString, Error> {
     match (image, &workload.rootfs) {
-        (None, Some(rootfs)) => std::path::absolute(rootfs)
-            .map(Into::into)
-            .map_err(|source| Error::Io {
-                action: "find the root file system",
-                source,
-            }),
+        (None, Some(rootfs)) => std::path::absolute(rootfs).map(Into::into).map_err(|source| Error::Io {
+            action: "find the root file system",
+            source,
+        }),
         (image, _) => Ok(image.unwrap_or_default().into()),
     }
 }
@@ -160,7 +161,10 @@ mod tests {
             |--mount|type=bind,\"src=/da,ta\",dst=/mnt,options=rbind:ro|--cwd|/work|--user|1000:1000\
             |--memory-limit|1073741824|--cpus|1.5|--seccomp|--rm|--tty|--read-only|--net-host|--cgroup=x\
             |docker.io/library/a:1|job|train|--x";
-        assert_eq!(words(&workload, &gpu, Some("docker.io/library/a:1")).unwrap().join("|"), wanted);
+        assert_eq!(
+            words(&workload, &gpu, Some("docker.io/library/a:1")).unwrap().join("|"),
+            wanted
+        );
     }
 
     #[test]

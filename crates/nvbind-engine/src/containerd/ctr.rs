@@ -24,7 +24,10 @@ pub(super) fn namespace() -> String {
 }
 
 fn variable((name, default): (&str, &str)) -> String {
-    env::var(name).ok().filter(|value| !value.is_empty()).unwrap_or_else(|| default.to_owned())
+    env::var(name)
+        .ok()
+        .filter(|value| !value.is_empty())
+        .unwrap_or_else(|| default.to_owned())
 }
 
 /// ctr, about to be given its arguments.

@@ -30,13 +30,17 @@ pub enum Error {
     )]
     NoShim,
     /// The workload has nothing that containerd can run.
-    #[error("containerd cannot run {what}: it takes the name of an image, or --rootfs; bring others with 'ctr image import'")]
+    #[error(
+        "containerd cannot run {what}: it takes the name of an image, or --rootfs; bring others with 'ctr image import'"
+    )]
     Image {
         /// What the workload has instead.
         what: String,
     },
     /// The image is not there and cannot be pulled.
-    #[error("image '{image}' not found by containerd: {why}; check the name, or bring it with 'ctr image pull' or 'ctr image import'")]
+    #[error(
+        "image '{image}' not found by containerd: {why}; check the name, or bring it with 'ctr image pull' or 'ctr image import'"
+    )]
     ImageNotFound {
         /// Name of the image.
         image: String,

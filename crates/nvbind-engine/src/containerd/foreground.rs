@@ -43,7 +43,12 @@ pub(super) fn attend(mut command: Command, id: &str, input: Input) -> io::Result
     runtime.block_on(async {
         let mut signals = Signals::catch()?;
         let mut child = tokio::process::Command::from(command).spawn()?;
-        let tail = child.stderr.take().map(ChildStderr::into_owned_fd).transpose()?.map(keep_tail);
+        let tail = child
+            .stderr
+            .take()
+            .map(ChildStderr::into_owned_fd)
+            .transpose()?
+            .map(keep_tail);
         let end_of_input = child.stdin.take().map(ChildStdin::into_owned_fd).transpose()?.map(feed);
         let closing = close_stdin(id, input, end_of_input);
         tokio::pin!(closing);

@@ -14,7 +14,11 @@ const TAG: &str = "latest";
 pub(super) fn provide(workload: &Workload, context: &Context<'_>) -> Result<String, Error> {
     let name = match &workload.image {
         Some(ImageRef::Name(name)) => full_name(name),
-        Some(layout) => return Err(Error::Image { what: layout.to_string() }),
+        Some(layout) => {
+            return Err(Error::Image {
+                what: layout.to_string(),
+            });
+        }
         None => {
             let what = format!("'{}' without an image", workload.name);
             return Err(Error::Image { what });
@@ -26,13 +30,19 @@ pub(super) fn provide(workload: &Workload, context: &Context<'_>) -> Result<Stri
     }
     (context.progress)(&format!("pulling {name}"));
     // Its progress bars are for a person's eyes and not part of the container's output.
-    let pulled = ctr::command().args(["image", "pull", &name]).stdin(Stdio::null()).output();
+    let pulled = ctr::command()
+        .args(["image", "pull", &name])
+        .stdin(Stdio::null())
+        .output();
     let pulled = pulled.map_err(ctr::start)?;
     if pulled.status.success() {
         return Ok(name);
     }
     let said = String::from_utf8_lossy(&pulled.stderr);
-    let why = said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("the pull failed");
+    let why = said
+        .lines()
+        .rfind(|line| !line.trim().is_empty())
+        .unwrap_or("the pull failed");
     Err(Error::ImageNotFound {
         image: name,
         why: why.trim_start_matches("ctr: ").to_owned(),
@@ -47,7 +57,11 @@ fn full_name(name: &str) -> String {
         None => (REGISTRY, format!("{LIBRARY}/{name}")),
     };
     let last = path.rsplit('/').next().unwrap_or_default();
-    let tag = if last.contains([':', '@']) { String::new() } else { format!(":{TAG}") };
+    let tag = if last.contains([':', '@']) {
+        String::new()
+    } else {
+        format!(":{TAG}")
+    };
     format!("{registry}/{path}{tag}")
 }
 

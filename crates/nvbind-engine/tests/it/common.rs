@@ -81,7 +81,13 @@ pub(crate) fn signal(child: &Child, signal: rustix::process::Signal) {
 /// Asserts that the container's configuration names each node as a device and as a device that may be opened, and so that
 /// systemd knows it: what is added to a cgroup behind its back is gone after `systemctl daemon-reload`.
 pub(crate) fn assert_declared(config: &serde_json::Value, nodes: &[&str]) {
-    let list = |pointer: &str| config.pointer(pointer).and_then(|list| list.as_array()).cloned().unwrap_or_default();
+    let list = |pointer: &str| {
+        config
+            .pointer(pointer)
+            .and_then(|list| list.as_array())
+            .cloned()
+            .unwrap_or_default()
+    };
     let (devices, rules) = (list("/linux/devices"), list("/linux/resources/devices"));
     for node in nodes {
         let device = devices.iter().find(|device| device["path"] == *node);

@@ -24,6 +24,10 @@ use std::io::Read;
 /// What this hook is called in a spec.
 pub(crate) const COMMAND: &str = "create-container";
 
+/// What docker (before version 25) asks of `nvidia-container-runtime-hook` for `--gpus`. `nvbind-runtime` takes that hook out
+/// of a bundle; where it runs all the same, a container without the GPUs that it asks for must not start.
+const PRESTART: &str = "prestart";
+
 /// What went wrong without stopping the container, a line each.
 #[derive(Debug, Default)]
 pub struct Warnings(Vec<String>);
@@ -43,9 +47,12 @@ impl Warnings {
 ///
 /// # Errors
 ///
-/// When the state cannot be read or names no root that can be opened.
+/// When the state cannot be read or names no root that can be opened, or when it is called as NVIDIA's own hook.
 pub fn run(args: &[String], state: impl Read) -> Result<Warnings, Error> {
     let mut warnings = Warnings::default();
+    if args.first().is_some_and(|command| command == PRESTART) {
+        return Err(Error::Prestart);
+    }
     if args.first().is_none_or(|command| command != COMMAND) {
         // A spec of a newer version must not break containers while an older hook is installed.
         warnings.add(format!(

@@ -247,3 +247,12 @@ fn a_state_without_a_root_is_an_error() {
         assert_eq!(stderr(&out).lines().count(), 1);
     }
 }
+
+/// docker before version 25 calls `nvidia-container-runtime-hook prestart` for `--gpus`, under which name the hook may lie.
+#[test]
+fn a_container_that_another_runtime_would_start_without_its_gpus_does_not_start() {
+    let out = with_input(Command::new(HOOK).arg("prestart"), b"{}");
+    assert_eq!(out.status.code(), Some(5));
+    assert!(stderr(&out).contains("use --runtime nvbind"), "{}", stderr(&out));
+    assert_eq!(stderr(&out).lines().count(), 1);
+}

@@ -191,3 +191,34 @@ fn the_toolkits_own_hook_does_not_inject_again() {
         serde_json::json!([{ "path": "/other" }])
     );
 }
+
+#[test]
+fn under_nvidias_names_it_is_the_same_program() {
+    let host = Host::new();
+    recorder(&host, "bin/runc");
+    for name in [
+        "nvidia-container-runtime",
+        "nvidia-container-runtime.cdi",
+        "nvidia-container-runtime.legacy",
+    ] {
+        let link = host.path(name);
+        symlink(SHIM, &link).unwrap();
+        let bundle = host.bundle("true", &["NVIDIA_VISIBLE_DEVICES=0"]);
+        let mut command = Command::new(&link);
+        // The environment that the host's shim has.
+        for (key, value) in host.shim().get_envs() {
+            command.env(key, value.unwrap_or_default());
+        }
+        command.args(["create", "--bundle"]).arg(&bundle).arg("x");
+        let out = command
+            .env("PATH", host.path("bin").display().to_string() + ":/bin")
+            .output()
+            .unwrap();
+        assert_eq!(out.status.code(), Some(7), "{name}: {}", stderr(&out));
+        assert_eq!(
+            recorded(&host)[1..],
+            ["create", "--bundle", bundle.to_str().unwrap(), "x"]
+        );
+        assert_eq!(host.config()["linux"]["devices"].as_array().unwrap().len(), 2, "{name}");
+    }
+}

@@ -165,7 +165,11 @@ impl ConfigureArgs {
     /// What was done, and what is left to the user.
     fn report(&self, outcome: &Outcome) -> String {
         if outcome.changes.is_empty() {
-            let why = if self.undo { "nothing of nvbind's is left" } else { "it is so already" };
+            let why = if self.undo {
+                "nothing of nvbind's is left"
+            } else {
+                "it is so already"
+            };
             return format!("{}: nothing to change, {why}\n", self.engine());
         }
         let line = |change: &configure::FileChange| {

@@ -24,7 +24,10 @@ impl Files {
             Some(text) => Some(Format::Toml.parse(config, &text)?),
             None => None,
         };
-        let patterns = main.as_ref().map(|main| patterns(config, main.as_ref())).unwrap_or_default();
+        let patterns = main
+            .as_ref()
+            .map(|main| patterns(config, main.as_ref()))
+            .unwrap_or_default();
         let mut imported = Vec::new();
         for path in patterns.iter().flat_map(|pattern| expand(pattern)) {
             let text = file::read(&path)?.unwrap_or_default();
@@ -132,7 +135,11 @@ mod tests {
             ("/c/*", "/c/x", true),
         ];
         for (pattern, path, wanted) in table {
-            assert_eq!(is_meant(Path::new(pattern), Path::new(path)), wanted, "{pattern} {path}");
+            assert_eq!(
+                is_meant(Path::new(pattern), Path::new(path)),
+                wanted,
+                "{pattern} {path}"
+            );
         }
     }
 }

@@ -12,29 +12,39 @@ use std::path::{Path, PathBuf};
 /// Without a containerd there is no one to ask.
 pub(in super::super) fn check(request: &Request, config: &Path, changes: &[FileChange]) -> Result<(), Error> {
     let Some(last) = changes.last() else { return Ok(()) };
+    let program = executable(request);
+    if config.exists() {
+        // First as it is: what is wrong with it has then its own line.
+        dump(&program, config, config)?;
+    }
     let folder = program::folder()?;
     let copy = copied(config, changes, folder.path())?;
-    let program = executable(request);
-    let text = match program::ask(&program, &["--config", &copy.display().to_string(), "config", "dump"]) {
-        Said::Yes(text) => text,
-        Said::Absent => return Ok(()),
-        Said::No(why) => {
-            return Err(Error::Refused {
-                program: program.display().to_string(),
-                path: config.to_owned(),
-                why: why.replace(&copy.display().to_string(), &config.display().to_string()),
-            });
-        }
+    let Some(text) = dump(&program, &copy, config)? else {
+        return Ok(());
     };
-    let dump = Format::Toml.parse(&program, &text)?.get(&[]).unwrap_or_default();
+    let whole = Format::Toml.parse(&program, &text)?.get(&[]).unwrap_or_default();
     let ours = names(changes, &request.program_text());
-    let seen = runtimes(&section_of(&dump), &request.program_text());
+    let seen = runtimes(&section_of(&whole), &request.program_text());
     match ours.into_iter().find(|name| !seen.contains(name)) {
         Some(name) => Err(Error::Shadowed {
             name,
             path: last.path.clone(),
         }),
         None => Ok(()),
+    }
+}
+
+/// The whole configuration that containerd makes of `copy`, which stands for `config`; `None` without a containerd.
+fn dump(program: &Path, copy: &Path, config: &Path) -> Result<Option<String>, Error> {
+    let copy = copy.display().to_string();
+    match program::ask(program, &["--config", &copy, "config", "dump"]) {
+        Said::Yes(text) => Ok(Some(text)),
+        Said::Absent => Ok(None),
+        Said::No(why) => Err(Error::Refused {
+            program: program.display().to_string(),
+            path: config.to_owned(),
+            why: why.replace(&copy, &config.display().to_string()),
+        }),
     }
 }
 

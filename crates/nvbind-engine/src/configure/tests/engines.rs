@@ -39,14 +39,19 @@ fn docker_gets_an_entry_and_keeps_the_rest() {
 "#;
     assert_eq!(host.read("daemon.json"), wanted);
     assert_eq!(outcome.next, "systemctl restart docker");
-    assert_eq!(host.configure(&request), Outcome::default(), "a second time changes nothing");
+    assert_eq!(
+        host.configure(&request),
+        Outcome::default(),
+        "a second time changes nothing"
+    );
 }
 
 #[test]
 fn a_file_that_is_not_there_is_made() {
     let host = Host::new();
     host.configure(&host.request(Engine::Docker, "etc/docker/daemon.json"));
-    let wanted = "{\n  \"runtimes\": {\n    \"nvbind\": {\n      \"path\": \"/usr/local/bin/nvbind-runtime\"\n    }\n  }\n}\n";
+    let wanted =
+        "{\n  \"runtimes\": {\n    \"nvbind\": {\n      \"path\": \"/usr/local/bin/nvbind-runtime\"\n    }\n  }\n}\n";
     assert_eq!(host.read("etc/docker/daemon.json"), wanted);
     host.undo(Engine::Docker);
     assert!(!host.path("etc").exists(), "nor the folders that were made");
@@ -55,11 +60,18 @@ fn a_file_that_is_not_there_is_made() {
 #[test]
 fn names_that_something_else_has_are_left_to_it() {
     let host = Host::new();
-    host.write("daemon.json", r#"{"runtimes": {"nvidia": {"path": "nvidia-container-runtime"}}}"#);
+    host.write(
+        "daemon.json",
+        r#"{"runtimes": {"nvidia": {"path": "nvidia-container-runtime"}}}"#,
+    );
     let mut request = host.request(Engine::Docker, "daemon.json");
     request.names.clear();
     let outcome = host.configure(&request);
-    assert!(outcome.notes[0].contains("'nvidia' is nvidia-container-runtime"), "{:?}", outcome.notes);
+    assert!(
+        outcome.notes[0].contains("'nvidia' is nvidia-container-runtime"),
+        "{:?}",
+        outcome.notes
+    );
     let wanted = r#"{"runtimes": {"nvidia": {"path": "nvidia-container-runtime"}, "nvbind": {"path": "/usr/local/bin/nvbind-runtime"}}}"#;
     let value = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
     assert_eq!(value(&host.read("daemon.json")), value(wanted));
@@ -126,7 +138,10 @@ SystemdCgroup = true
 BinaryName = "/usr/local/bin/nvbind-runtime"
 "#;
     assert!(text.ends_with(added), "{text}");
-    assert!(!text.contains("runtimes.runc"), "the default runtime is another: {text}");
+    assert!(
+        !text.contains("runtimes.runc"),
+        "the default runtime is another: {text}"
+    );
 }
 
 #[test]
@@ -140,7 +155,10 @@ fn containerd_without_a_section_gets_a_drop_in() {
     host.configure(&request);
     let drop_in = host.path("conf.d/99-nvbind.toml");
     let wanted = format!("[\"/etc/other.toml\", \"{}\"] # theirs", drop_in.display());
-    assert_eq!(host.read("config.toml"), text.replace("[\"/etc/other.toml\"] # theirs", &wanted));
+    assert_eq!(
+        host.read("config.toml"),
+        text.replace("[\"/etc/other.toml\"] # theirs", &wanted)
+    );
     let wanted = r#"# Written by nvbind; 'nvbind runtime configure --runtime containerd --undo' takes it away.
 
 version = 2
@@ -183,7 +201,10 @@ fn a_drop_in_that_is_asked_for_holds_a_copy_for_an_old_containerd() {
 
 #[test]
 fn each_version_of_containerds_configuration_has_its_section() {
-    let sections = [("", "[plugins.cri."), ("version = 3\n", "[plugins.\"io.containerd.cri.v1.runtime\".")];
+    let sections = [
+        ("", "[plugins.cri."),
+        ("version = 3\n", "[plugins.\"io.containerd.cri.v1.runtime\"."),
+    ];
     for (text, wanted) in sections {
         let host = Host::new();
         host.write("config.toml", text);
@@ -267,9 +288,17 @@ fn files_that_cannot_be_read_are_named_with_their_line_and_left_alone() {
         (Engine::Docker, "{\n  // a comment\n}\n", "line 2"),
         (Engine::Docker, "[]", "no object"),
         (Engine::Docker, "{\"runtimes\": 7}", "'runtimes' is not a table"),
-        (Engine::Containerd, "version = 2\nimports = 3\n", "'imports' is not an array"),
+        (
+            Engine::Containerd,
+            "version = 2\nimports = 3\n",
+            "'imports' is not an array",
+        ),
         (Engine::Containerd, "version = 2\n[plugins\n", "line 2"),
-        (Engine::Containerd, "version = 2\nplugins = 1\n", "'plugins' is not a table"),
+        (
+            Engine::Containerd,
+            "version = 2\nplugins = 1\n",
+            "'plugins' is not a table",
+        ),
     ];
     for (engine, text, wanted) in table {
         let host = Host::new();

@@ -35,7 +35,10 @@ fn everything_is_as_it_was_to_the_byte() {
 #[test]
 fn what_others_changed_since_stays() {
     let host = Host::new();
-    host.write("daemon.json", "{\n  \"default-runtime\": \"runc\",\n  \"debug\": true\n}\n");
+    host.write(
+        "daemon.json",
+        "{\n  \"default-runtime\": \"runc\",\n  \"debug\": true\n}\n",
+    );
     let mut request = host.request(Engine::Docker, "daemon.json");
     request.set_as_default = true;
     host.configure(&request);
@@ -55,10 +58,16 @@ fn a_line_of_ours_that_others_changed_is_theirs() {
     let mut request = host.request(Engine::Docker, "daemon.json");
     request.set_as_default = true;
     host.configure(&request);
-    let now = host.read("daemon.json").replace("\"default-runtime\": \"nvbind\"", "\"default-runtime\": \"crun\"");
+    let now = host
+        .read("daemon.json")
+        .replace("\"default-runtime\": \"nvbind\"", "\"default-runtime\": \"crun\"");
     host.write("daemon.json", &now);
     let outcome = host.undo(Engine::Docker);
-    assert!(outcome.notes[0].contains("'default-runtime' was changed since"), "{:?}", outcome.notes);
+    assert!(
+        outcome.notes[0].contains("'default-runtime' was changed since"),
+        "{:?}",
+        outcome.notes
+    );
     assert_eq!(
         host.read("daemon.json"),
         "{\n  \"debug\": true,\n  \"default-runtime\": \"crun\"\n}\n"
@@ -70,11 +79,16 @@ fn a_runtime_that_others_added_beside_ours_keeps_the_table() {
     let host = Host::new();
     host.write("daemon.json", SIMPLE);
     host.configure(&host.request(Engine::Docker, "daemon.json"));
-    let now = host.read("daemon.json").replace("\"nvbind\": {", "\"kata\": { \"path\": \"k\" },\n    \"nvbind\": {");
+    let now = host
+        .read("daemon.json")
+        .replace("\"nvbind\": {", "\"kata\": { \"path\": \"k\" },\n    \"nvbind\": {");
     host.write("daemon.json", &now);
     host.undo(Engine::Docker);
     let value: serde_json::Value = serde_json::from_str(&host.read("daemon.json")).unwrap();
-    assert_eq!(value, serde_json::json!({ "debug": true, "runtimes": { "kata": { "path": "k" } } }));
+    assert_eq!(
+        value,
+        serde_json::json!({ "debug": true, "runtimes": { "kata": { "path": "k" } } })
+    );
 }
 
 #[test]
@@ -104,7 +118,10 @@ fn a_drop_in_keeps_what_others_put_there() {
     host.write("d/99-nvbind.conf", &theirs);
     host.undo(Engine::Podman);
     let text = host.read("d/99-nvbind.conf");
-    assert!(text.contains("# theirs\n[network]\ndns = \"x\"\n") && !text.contains("nvbind-runtime"), "{text}");
+    assert!(
+        text.contains("# theirs\n[network]\ndns = \"x\"\n") && !text.contains("nvbind-runtime"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -130,9 +147,15 @@ fn mode_owner_and_links_stay() {
     host.configure(&host.request(Engine::Docker, "daemon.json"));
     assert!(host.path("daemon.json").is_symlink());
     let metadata = real.metadata().unwrap();
-    assert_eq!((metadata.mode() & 0o7777, metadata.uid(), metadata.gid()), (0o640, 1, 2));
+    assert_eq!(
+        (metadata.mode() & 0o7777, metadata.uid(), metadata.gid()),
+        (0o640, 1, 2)
+    );
     assert!(host.read("real.json").contains("nvbind"));
-    let left: Vec<_> = std::fs::read_dir(host.path("")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let left: Vec<_> = std::fs::read_dir(host.path(""))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
     assert_eq!(left.len(), 3, "no temporary file is left: {left:?}");
 }
 
