@@ -38,6 +38,14 @@ pub enum Error {
     /// The driver of a WSL2 machine cannot be found.
     #[error("no NVIDIA driver for WSL2: {0}: install NVIDIA's driver on Windows and run wsl --update there")]
     Wsl(String),
+    /// A device node or the link to it cannot be made.
+    #[error("cannot make '{}': {source}: run this as root on the host", path.display())]
+    Node {
+        /// The node or link.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// The kernel does not list the capability node of a MIG device.
     #[error("MIG device {uuid} has no capability node: no '{entry}' in '{}': load the nvidia-caps device or make the MIG device anew", file.display())]
     MigNode {
@@ -55,14 +63,14 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::NoDriver(_) | Self::OtherDriver { .. } | Self::Wsl(_) => 5,
-            Self::DriverRoot { source, .. } | Self::Read { source, .. }
+            Self::DriverRoot { source, .. } | Self::Read { source, .. } | Self::Node { source, .. }
                 if source.kind() == io::ErrorKind::PermissionDenied =>
             {
                 3
             }
             // A root that is not there is a setting that is wrong.
             Self::DriverRoot { .. } => 2,
-            Self::Read { .. } | Self::MigNode { .. } => 1,
+            Self::Read { .. } | Self::Node { .. } | Self::MigNode { .. } => 1,
         }
     }
 }

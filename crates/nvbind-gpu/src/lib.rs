@@ -10,6 +10,7 @@ mod error;
 mod files;
 mod gpu;
 mod host;
+mod kernel_node;
 pub mod ldcache;
 mod libraries;
 mod nodes;
@@ -30,6 +31,7 @@ pub use files::{
 };
 pub use gpu::{Architecture, Gpu, Health, MigDevice, MigState};
 pub use host::{Driver, DriverKind, Host, Source};
+pub use kernel_node::{KernelNode, NodeKind, NodeState, kernel_nodes, missing_modules};
 pub use nodes::{GpuNodes, gpu_nodes, mig_nodes};
 pub use nvml::coherent_gpus;
 pub use topology::{Relation, Topology, TopologyRow, topology};

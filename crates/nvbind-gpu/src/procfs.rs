@@ -114,7 +114,8 @@ fn is_mig(roots: &Roots, minor: u32) -> bool {
         .any(|name| name.name.to_str().is_some_and(|name| name.starts_with("gi")))
 }
 
-fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+/// The value of a `Name: value` line.
+pub(crate) fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     let value = |line: &'a str| {
         line.split_once(':')
             .filter(|(key, _)| key.trim() == name)

@@ -20,8 +20,6 @@ for attempt in 1 2 3 4 5; do rm -rf --one-file-system "$0" 2>/dev/null && break;
 /// How the daemon is to be started.
 #[derive(Debug, Clone, Default)]
 pub struct DockerdOptions {
-    /// Its `daemon.json`; empty for one that says nothing.
-    pub config: String,
     /// OCI runtimes to register: name and program.
     pub runtimes: Vec<(String, PathBuf)>,
     /// The registered runtime that containers get when they name none.
@@ -40,13 +38,13 @@ pub struct Dockerd {
 impl Dockerd {
     /// Starts a daemon and waits until it answers.
     pub fn start(options: &DockerdOptions) -> Self {
+        Self::start_with("{}", options)
+    }
+
+    /// Starts a daemon with that `daemon.json`.
+    pub fn start_with(config: &str, options: &DockerdOptions) -> Self {
         let dir = temp_dir("dockerd").keep();
         make_dir(&dir.join("data"));
-        let config = if options.config.is_empty() {
-            "{}"
-        } else {
-            &options.config
-        };
         write(&dir.join("daemon.json"), config);
         let log = File::create(dir.join("keeper.log")).unwrap_or_else(|error| panic!("{}: {error}", dir.display()));
         let mut keeper = Command::new("sh");

@@ -57,11 +57,11 @@ fn dockerd(dir: &TempDir, set_as_default: bool, gpus: &FakeGpus, env: &[(&str, S
     let mut request = request(Engine::Docker, &config, &gpus.runtime(&shim()));
     request.set_as_default = set_as_default;
     configure(&request, &dir.path().join("state"), false).unwrap();
-    let daemon = Dockerd::start(&DockerdOptions {
-        config: read(&config),
+    let options = DockerdOptions {
         env: env.iter().map(|(name, value)| (name.into(), value.into())).collect(),
         ..DockerdOptions::default()
-    });
+    };
+    let daemon = Dockerd::start_with(&read(&config), &options);
     daemon.import(&small_rootfs(), IMAGE);
     daemon
 }

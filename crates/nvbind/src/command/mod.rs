@@ -11,6 +11,7 @@ mod run;
 pub(crate) mod runtime;
 mod sim;
 mod stop;
+mod system;
 
 use crate::context::Context;
 use crate::failure::Failure;
@@ -37,6 +38,9 @@ pub(crate) enum Command {
     /// Tell container engines of nvbind-runtime
     #[command(subcommand)]
     Runtime(runtime::RuntimeCommand),
+    /// Make the driver's device nodes and the links to them
+    #[command(subcommand)]
+    System(system::SystemCommand),
     /// Make and change simulated machines
     #[command(subcommand)]
     Sim(sim::SimCommand),
@@ -57,6 +61,7 @@ pub(crate) fn run(command: Command, context: &Context) -> Result<u8, Failure> {
         Command::Rm(args) => rm::run(&args, context),
         Command::Cdi(command) => cdi::run(&command, context),
         Command::Runtime(command) => runtime::run(&command, context),
+        Command::System(command) => system::run(&command, context),
         Command::Sim(command) => sim::run(&command, context),
         Command::Completions(args) => completions::run(&args),
         Command::Man(args) => man::run(&args),

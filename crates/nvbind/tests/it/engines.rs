@@ -1,7 +1,7 @@
-//! The same through the engines that people have: runc, docker and podman, each started for real.
+//! The same through the engines that people have: runc, docker, podman and containerd, each started for real.
 
 use crate::support::{Machine, companions, listed_uuids, stderr, stdout};
-use nvbind_testkit::{Dockerd, DockerdOptions, PodmanEnv, Terminal, check, debian_rootfs};
+use nvbind_testkit::{Containerd, Dockerd, DockerdOptions, PodmanEnv, Terminal, check, debian_rootfs};
 use serde_json::{Value, json};
 use std::io::Write;
 use std::path::Path;
@@ -294,4 +294,51 @@ fn nvbind_run_with_podman() {
             .code(),
         Some(7)
     );
+}
+
+#[test]
+fn nvbind_run_with_containerd() {
+    let machine = Machine::new("dgx-a100");
+    let daemon = Containerd::start("version = 2\n", &[]);
+    daemon.import(&debian_rootfs(), "docker.io/library/debian:nvbind");
+    let nvbind = |arguments: &[&str]| {
+        let mut command = machine.nvbind();
+        command.env("CONTAINERD_ADDRESS", daemon.address()).args(arguments);
+        command
+    };
+    let run = |arguments: &[&str]| nvbind(&[&["run", "--runtime", "containerd"], arguments].concat());
+    let output = run(&["--gpu", "1,4", "debian:nvbind", "--", "sh", "-c", &see(&machine)])
+        .output()
+        .expect("nvbind");
+    assert_two_of_eight(&machine, &output);
+    let mut code = run(&["--gpu", "0", "debian:nvbind", "--", "sh", "-c", "exit 7"]);
+    assert_eq!(code.status().expect("nvbind").code(), Some(7));
+
+    let script = "nvidia-smi -L; trap 'exit 3' TERM; while :; do sleep 0.1; done";
+    check(&mut run(&[
+        "-d",
+        "--name",
+        "job",
+        "--isolation",
+        "exclusive",
+        "--gpu",
+        "2",
+        "debian:nvbind",
+        "--",
+        "sh",
+        "-c",
+        script,
+    ]));
+    let said = || check(&mut nvbind(&["logs", "job"]));
+    nvbind_testkit::wait_until("nvidia-smi", || said().contains(&machine.uuids()[2]));
+    let taken = run(&["--gpu", "2", "debian:nvbind", "--", "true"])
+        .output()
+        .expect("nvbind");
+    assert!(!taken.status.success(), "the GPU is taken");
+    assert!(check(&mut nvbind(&["ps"])).contains("containerd"));
+    check(&mut nvbind(&["stop", "job"]));
+    let rows: Value = serde_json::from_str(&check(&mut nvbind(&["ps", "--all", "--format", "json"]))).expect("JSON");
+    assert_eq!(rows[0]["exit_code"], 3, "{rows}");
+    check(&mut nvbind(&["rm", "job"]));
+    assert_eq!(check(daemon.ctr().args(["container", "ls", "-q"])), "");
 }

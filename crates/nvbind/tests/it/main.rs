@@ -11,3 +11,4 @@ mod native;
 mod simulator;
 mod support;
 mod surface;
+mod system;
