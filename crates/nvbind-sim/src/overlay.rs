@@ -77,7 +77,10 @@ impl Overlay {
 
     /// The file of that name.
     pub(crate) fn file(&self, name: &str) -> Option<PathBuf> {
-        let named = self.files.iter().filter(|file| file.file_name().is_some_and(|n| n == name));
+        let named = self
+            .files
+            .iter()
+            .filter(|file| file.file_name().is_some_and(|n| n == name));
         let mut paths = named.map(|file| self.path.join(file));
         paths.find(|path| path.symlink_metadata().is_ok_and(|meta| meta.is_file()))
     }

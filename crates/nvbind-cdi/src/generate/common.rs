@@ -82,7 +82,7 @@ fn mounts(libraries: &[&Library], files: &DriverFiles, options: &GenerateOptions
         .map(|file| mount(&file.host, &file.container, options_of(file.kind)));
     let mut mounts: Vec<Mount> = of_libraries.chain(of_files).collect();
     mounts.sort_by(|a, b| depth_order(&a.container_path, &b.container_path));
-    mounts.dedup_by(|a, b| a.container_path == b.container_path);
+    mounts.dedup_by(|a, b| a.container_path.as_os_str() == b.container_path.as_os_str());
     mounts
 }
 

@@ -139,7 +139,7 @@ pub(super) fn of(
         let paths = libraries.iter().flat_map(|library| library.loader_paths());
         let mut paths: Vec<&Path> = paths.filter(|path| is_cached(path)).collect();
         paths.sort_unstable_by(|a, b| path_order(a, b));
-        paths.dedup();
+        paths.dedup_by(|a, b| is_same(a, b));
         for path in paths {
             args.push([LIBRARY, text(path)?].concat());
         }
@@ -161,11 +161,16 @@ fn add_links<'a>(args: &mut Vec<String>, flag: &str, links: impl IntoIterator<It
     // Sorted: a spec of the same host is the same text each time.
     let mut links: Vec<&Link> = links.into_iter().collect();
     links.sort_unstable_by(|a, b| path_order(&a.link, &b.link).then_with(|| path_order(&a.target, &b.target)));
-    links.dedup();
+    links.dedup_by(|a, b| is_same(&a.link, &b.link) && is_same(&a.target, &b.target));
     for link in links {
         args.push([flag, text(&link.target)?, "::", text(&link.link)?].concat());
     }
     Ok(())
+}
+
+/// Byte by byte: paths compare part by part, which is slow.
+fn is_same(a: &Path, b: &Path) -> bool {
+    a.as_os_str() == b.as_os_str()
 }
 
 /// Whether the loader looks for it by name: `lib*`, and not in a folder of modules.

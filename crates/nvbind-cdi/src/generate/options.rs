@@ -80,6 +80,16 @@ const MODES: [(&str, Mode, &str); 9] = [
 ];
 
 impl Mode {
+    /// The modes that look for other things than single GPUs.
+    pub const EXTRA: [Self; 6] = [
+        Self::Management,
+        Self::Gds,
+        Self::Mofed,
+        Self::Gdrcopy,
+        Self::Imex,
+        Self::Nvswitch,
+    ];
+
     /// The word for it.
     pub fn word(self) -> &'static str {
         MODES

@@ -1,12 +1,13 @@
 //! Programs that no one here wrote read our specs: the CDI project's own Rust crate (YAML by libyaml, the official
 //! schema, version and name rules). And the other way round: specs as `nvidia-ctk` writes them are read.
 
-use crate::fixture::Machine;
+use crate::fixture::{LIB, Machine};
 use container_device_interface::{schema, spec};
-use nvbind_cdi::{Format, GenerateOptions, Spec, Strategy, generate};
+use nvbind_cdi::{Format, GenerateOptions, HookSteps, Mode, RelativeTo, Spec, Strategy, generate, make};
+use nvbind_gpu::Platform;
 use std::path::PathBuf;
 
-/// Every kind of spec that the other tests look at.
+/// Every kind of spec that can be made.
 fn specs() -> Vec<(Machine, Spec)> {
     let plain = Machine::new(2);
     let drm = Machine::new(2);
@@ -19,13 +20,84 @@ fn specs() -> Vec<(Machine, Spec)> {
         let spec = generate(&machine.roots(), &machine.host, &machine.files, &options).unwrap();
         (machine, spec)
     };
-    vec![
+    let mut specs = vec![
         of(plain, |_| ()),
         of(drm, |_| ()),
         of(mig, |options| options.device_name_strategies.push(Strategy::TypeIndex)),
         of(Machine::new(1), |options| options.device_ids = vec!["none".into()]),
         of(Machine::new(1), |options| options.class = "gpu.shared".into()),
-    ]
+        of(Machine::new(1), |options| options.hooks = HookSteps::NONE),
+        of(wsl(), |_| ()),
+    ];
+    specs.extend(Mode::EXTRA.map(of_mode));
+    for spec in [coherent(), moved()] {
+        specs.push((Machine::new(1), spec));
+    }
+    specs
+}
+
+/// A WSL2 machine: one node, and files in a store.
+fn wsl() -> Machine {
+    let mut machine = Machine::new(1);
+    machine.node("/dev/dxg", 10, 126, 0o666, 0);
+    machine.files.platform = Platform::Wsl;
+    machine.files.nodes.clear();
+    machine
+}
+
+/// The spec of a mode that looks for other devices than GPUs.
+fn of_mode(mode: Mode) -> (Machine, Spec) {
+    let machine = Machine::new(1);
+    machine.file(&format!("{LIB}/libcuda.so.550.163.01"));
+    std::fs::write(
+        machine.path(&format!("{LIB}/libcuda.so.550.163.01")),
+        b"\x7fELF\x02\x01\x01",
+    )
+    .unwrap();
+    for (node, group) in [
+        ("/dev/nvidia-fs0", 0),
+        ("/dev/infiniband/uverbs0", 44),
+        ("/dev/infiniband/rdma_cm", 0),
+        ("/dev/gdrdrv", 0),
+        ("/dev/nvidia-nvswitchctl", 0),
+        ("/dev/nvidia-nvswitch0", 0),
+        ("/dev/nvidia-caps-imex-channels/channel0", 0),
+        ("/dev/nvidia-caps-imex-channels/channel5", 0),
+    ] {
+        machine.node(node, 500, 0, if group == 0 { 0o666 } else { 0o660 }, group);
+    }
+    machine.file("/etc/cufile.json");
+    let options = GenerateOptions {
+        mode,
+        vendor: mode.default_vendor().into(),
+        class: mode.default_class().into(),
+        ..GenerateOptions::new("/usr/bin/nvbind-hook".into())
+    };
+    let made = make(&machine.roots(), &options).unwrap();
+    assert!(!made.spec.devices.is_empty());
+    (machine, made.spec)
+}
+
+/// The part of a spec with coherent GPUs.
+fn coherent() -> Spec {
+    let machine = Machine::new(2);
+    let options = GenerateOptions::new("/usr/bin/nvbind-hook".into());
+    let mut spec = generate(&machine.roots(), &machine.host, &machine.files, &options).unwrap();
+    spec.cdi_version = "0.6.0".into();
+    let coherence = ("gpu.nvidia.com/coherent".to_owned(), "true".to_owned());
+    spec.devices[0].annotations.extend([coherence]);
+    let mut parts = spec.by_coherence();
+    assert_eq!(parts.len(), 1);
+    parts.remove(0).1
+}
+
+fn moved() -> Spec {
+    let machine = Machine::new(1);
+    let options = GenerateOptions::new("/usr/bin/nvbind-hook".into());
+    let mut spec = generate(&machine.roots(), &machine.host, &machine.files, &options).unwrap();
+    spec.transform_root(machine.root(), "/run/nvidia/driver".as_ref(), RelativeTo::Host);
+    spec.transform_root("/usr".as_ref(), "/opt/usr".as_ref(), RelativeTo::Container);
+    spec
 }
 
 #[test]

@@ -195,6 +195,7 @@ fn extra_folders_are_searched_too() {
     let options = SearchOptions {
         library_paths: vec!["/opt/driver".into()],
         config_paths: vec!["/opt/share".into()],
+        ..SearchOptions::default()
     };
     let files = driver_files(&machine.roots(), Some(VERSION), &options).unwrap();
     assert_eq!(

@@ -1,7 +1,9 @@
 //! Simulated machines, whose NVML is left out here: the kernel's side of them must be understood.
 
 use nvbind_config::Roots;
-use nvbind_gpu::{DriverKind, ElfClass, SearchOptions, Source, discover, driver_files, gpu_nodes, topology};
+use nvbind_gpu::{
+    DriverKind, ElfClass, Platform, SearchOptions, Source, discover, driver_files, gpu_nodes, platform, topology,
+};
 use nvbind_sim::{profile, root, state};
 
 #[test]
@@ -9,7 +11,11 @@ fn procfs_tells_what_each_simulated_machine_has() {
     let base = tempfile::tempdir().unwrap();
     let no_library = base.path().join("no-nvml");
     std::fs::write(&no_library, "no library").unwrap();
-    for name in profile::all().iter().map(|profile| &profile.name) {
+    for name in profile::all()
+        .iter()
+        .filter(|profile| !profile.wsl)
+        .map(|profile| &profile.name)
+    {
         let sim = root::ensure(&base.path().join("sim"), name, &no_library, None).unwrap();
         let machine = state::read(sim.path()).unwrap();
         let roots = Roots::under(sim.path());
@@ -56,4 +62,21 @@ fn procfs_tells_what_each_simulated_machine_has() {
         }
         assert_eq!(files.nodes.len(), 4);
     }
+}
+
+#[test]
+fn a_wsl2_machine_has_one_node_and_a_store() {
+    let base = tempfile::tempdir().unwrap();
+    let no_library = base.path().join("no-dxcore");
+    std::fs::write(&no_library, "no library").unwrap();
+    let sim = root::ensure(&base.path().join("sim"), "wsl2-rtx4070", &no_library, None).unwrap();
+    let roots = Roots::under(sim.path());
+    assert_eq!(platform(&roots).unwrap(), Platform::Wsl);
+    // Its libdxcore cannot be loaded here: that must be said.
+    let error = driver_files(&roots, None, &SearchOptions::default()).unwrap_err();
+    assert!(error.to_string().contains("libdxcore.so"), "{error}");
+    assert_eq!(error.exit_code(), 5);
+    // A store without its node is no WSL2 machine.
+    std::fs::remove_file(sim.path().join("dev/dxg")).unwrap();
+    assert_eq!(platform(&roots).unwrap(), Platform::Linux);
 }

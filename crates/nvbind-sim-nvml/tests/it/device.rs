@@ -17,7 +17,7 @@ fn uuids(nvml: &Nvml) -> Vec<String> {
 
 #[test]
 fn every_profile_tells_its_figures() {
-    for profile in profile::all() {
+    for profile in profile::all().iter().filter(|profile| !profile.wsl) {
         let machine = Machine::new(&profile.name);
         let nvml = machine.nvml();
         assert_eq!(nvml.sys_driver_version().unwrap(), profile.driver_version);

@@ -28,7 +28,7 @@ fn parse(text: &str) -> Document<'_> {
 
 #[test]
 fn every_profile_is_printed_whole() {
-    for profile in profile::all() {
+    for profile in profile::all().iter().filter(|profile| !profile.wsl) {
         let machine = Machine::with_nvidia_smi(&profile.name);
         let gpus = state::read(machine.path()).unwrap().gpus;
 

@@ -38,7 +38,7 @@ pub(crate) struct SpecDirArgs {
         env = "NVIDIA_CTK_CDI_SPEC_DIRS",
         hide_env_values = true
     )]
-    spec_dir: Vec<PathBuf>,
+    spec_dir: Vec<String>,
 }
 
 #[derive(Debug, Args)]
@@ -84,12 +84,8 @@ pub(crate) fn run(command: &CdiCommand, context: &Context) -> Result<u8, Failure
 
 /// The folders of specs that are meant.
 fn spec_dirs(dirs: &SpecDirArgs, context: &Context) -> Result<Vec<PathBuf>, Failure> {
-    let given: Vec<PathBuf> = dirs
-        .spec_dir
-        .iter()
-        .filter(|dir| !dir.as_os_str().is_empty())
-        .cloned()
-        .collect();
+    let given = dirs.spec_dir.iter().filter(|dir| !dir.is_empty());
+    let given: Vec<PathBuf> = given.map(PathBuf::from).collect();
     match given.is_empty() {
         true => Ok(context.config()?.cdi.spec_dirs),
         false => Ok(given),

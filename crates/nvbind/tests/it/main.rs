@@ -3,11 +3,13 @@
 mod attacks;
 mod bad_input;
 mod bolt;
+mod cdi;
 mod crash;
 mod engines;
 mod faults;
 mod mig;
 mod native;
+mod peer;
 mod simulator;
 mod support;
 mod surface;

@@ -34,6 +34,7 @@ pub(crate) fn companions() -> (PathBuf, PathBuf) {
 pub(crate) struct Machine {
     profile: &'static str,
     dir: TempDir,
+    has_driver: bool,
 }
 
 impl Machine {
@@ -43,7 +44,15 @@ impl Machine {
         Self {
             profile,
             dir: temp_dir("machine"),
+            has_driver: true,
         }
+    }
+
+    /// A machine without any file of NVIDIA's: the same everywhere.
+    pub(crate) fn without_driver(profile: &'static str) -> Self {
+        let mut machine = Self::new(profile);
+        machine.has_driver = false;
+        machine
     }
 
     pub(crate) fn dir(&self) -> &Path {
@@ -55,7 +64,14 @@ impl Machine {
         let text = |path: &Path| path.display().to_string();
         vec![
             ("NVBIND_SIM".into(), self.profile.into()),
-            ("NVBIND_SIM_DRIVER".into(), text(nvidia_smi())),
+            (
+                "NVBIND_SIM_DRIVER".into(),
+                if self.has_driver {
+                    text(nvidia_smi())
+                } else {
+                    String::new()
+                },
+            ),
             ("NVBIND_STATE_DIR".into(), text(&self.dir().join("state"))),
             ("NVBIND_CDI_SPEC_DIRS".into(), text(&self.dir().join("cdi"))),
         ]

@@ -32,7 +32,7 @@ pub(crate) struct GenerateArgs {
         env = "NVIDIA_CTK_CDI_OUTPUT_FILE_PATH",
         hide_env_values = true
     )]
-    output: Option<PathBuf>,
+    output: Option<String>,
     /// json or yaml [default: as the file's name says, else yaml]
     #[arg(long, env = "NVIDIA_CTK_CDI_GENERATE_OUTPUT_FORMAT", hide_env_values = true)]
     format: Option<String>,
@@ -58,7 +58,7 @@ pub(crate) struct GenerateArgs {
         env = "NVIDIA_CTK_CDI_GENERATE_LIBRARY_SEARCH_PATHS",
         hide_env_values = true
     )]
-    library_search_path: Vec<PathBuf>,
+    library_search_path: Vec<String>,
     /// More folders of configurations, as paths in the container
     #[arg(
         long,
@@ -67,7 +67,7 @@ pub(crate) struct GenerateArgs {
         env = "NVIDIA_CTK_CDI_GENERATE_CONFIG_SEARCH_PATHS",
         hide_env_values = true
     )]
-    config_search_path: Vec<PathBuf>,
+    config_search_path: Vec<String>,
     /// How devices are named: index, uuid or type-index; may be repeated [default: index,uuid]
     #[arg(
         long,
@@ -119,7 +119,7 @@ pub(crate) struct GenerateArgs {
         env = "NVIDIA_CTK_CDI_HOOK_PATH",
         hide_env_values = true
     )]
-    nvidia_cdi_hook_path: Option<PathBuf>,
+    nvidia_cdi_hook_path: Option<String>,
     /// Taken for scripts that give it: nvbind writes ld.so.cache itself and runs no ldconfig
     #[arg(long, value_name = "FILE")]
     ldconfig_path: Option<PathBuf>,
@@ -201,16 +201,18 @@ fn words(list: &[String]) -> impl Iterator<Item = &String> {
     list.iter().filter(|word| !word.is_empty())
 }
 
-fn paths(list: &[PathBuf]) -> Vec<PathBuf> {
-    list.iter()
-        .filter(|path| !path.as_os_str().is_empty())
-        .cloned()
-        .collect()
+fn paths(list: &[String]) -> Vec<PathBuf> {
+    words(list).map(PathBuf::from).collect()
+}
+
+/// A path that is given. Paths are texts here: those of clap must not be empty, which a variable may be.
+fn path(given: Option<&String>) -> Option<&Path> {
+    given.filter(|path| !path.is_empty()).map(Path::new)
 }
 
 impl GenerateArgs {
     fn output(&self) -> Option<&Path> {
-        self.output.as_deref().filter(|path| !path.as_os_str().is_empty())
+        path(self.output.as_ref())
     }
 
     /// The roots of the command line, else those of `nvidia-ctk`'s variables where nothing of ours says otherwise.
@@ -256,11 +258,7 @@ impl GenerateArgs {
     }
 
     fn hook_path(&self, config: &Config) -> PathBuf {
-        let given = self
-            .nvidia_cdi_hook_path
-            .clone()
-            .filter(|path| !path.as_os_str().is_empty());
-        let Some(path) = given else {
+        let Some(path) = path(self.nvidia_cdi_hook_path.as_ref()) else {
             return config.hook_path();
         };
         let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -270,7 +268,7 @@ impl GenerateArgs {
                 path.display()
             ));
         }
-        path
+        path.to_owned()
     }
 
     /// The format asked for, else that of the file's name, else YAML.
