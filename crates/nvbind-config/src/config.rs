@@ -32,6 +32,8 @@ pub struct Config {
     pub gpu: GpuConfig,
     /// `[container]`
     pub container: ContainerConfig,
+    /// `[registry]`
+    pub registry: RegistryConfig,
 }
 
 /// `[host]`: where the host's own files are looked for.
@@ -118,6 +120,13 @@ pub struct GpuConfig {
 pub struct ContainerConfig {
     /// Engine: `auto`, `native`, `bolt`, `docker`, `podman` or `containerd`.
     pub runtime: String,
+}
+
+/// `[registry]`: where images are pulled from.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RegistryConfig {
+    /// Registries (`host[:port]`) that may be spoken to without TLS. Those of this machine may be anyway.
+    pub insecure: Vec<String>,
 }
 
 impl Default for HostConfig {

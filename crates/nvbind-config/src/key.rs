@@ -129,6 +129,7 @@ pub(crate) const KEYS: &[Key] = &[
         "runtime",
         Setter::Word(ENGINES, |c, v| c.container.runtime = v.unwrap_or("auto".into())),
     ),
+    key("registry", "insecure", Setter::Words(|c, v| c.registry.insecure = v)),
 ];
 
 const fn key(section: &'static str, name: &'static str, set: Setter) -> Key {

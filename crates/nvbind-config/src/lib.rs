@@ -14,7 +14,7 @@ pub mod trusted;
 
 pub use config::{
     ANNOTATION_PREFIX, CdiConfig, Config, ContainerConfig, DEFAULT_KIND, GpuConfig, HOOK_NAME, HookConfig, HostConfig,
-    RequestConfig, RuntimeConfig, StateConfig,
+    RegistryConfig, RequestConfig, RuntimeConfig, StateConfig,
 };
 pub use error::{Error, Origin};
 pub use roots::Roots;

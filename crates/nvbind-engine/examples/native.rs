@@ -5,6 +5,7 @@
 
 use nvbind_alloc::Ledger;
 use nvbind_cdi::Edits;
+use nvbind_engine::image::Registries;
 use nvbind_engine::native::{self, Dirs, Error, Request};
 use nvbind_workload::{Network, Workload};
 use std::collections::VecDeque;
@@ -86,6 +87,7 @@ fn run(ledger: &mut Ledger, dirs: &Dirs, arguments: &mut VecDeque<String>) -> Re
         workload: &workload,
         edits: &edits,
         devices: &devices,
+        registries: &Registries::default(),
     };
     if !workload.detach {
         return native::run(ledger, dirs, &request, &mut |_| {});

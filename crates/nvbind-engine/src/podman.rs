@@ -6,7 +6,7 @@
 use crate::access::environment;
 use crate::child::{self, forward};
 use crate::{BINDING_LABEL, ContainerState, Context, ExitStatus, GpuAccess};
-use nvbind_workload::{ImageRef, Volume, Workload};
+use nvbind_workload::{ImageRef, Pull, Volume, Workload};
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -184,6 +184,8 @@ pub fn arguments(workload: &Workload, gpu: &GpuAccess, context: &Context<'_>) ->
     for volume in &workload.volumes {
         arguments.pair("--mount", mount(volume).map_err(Error::Start)?);
     }
+    let pull = Some(workload.pull).filter(|pull| *pull != Pull::Missing && workload.rootfs.is_none());
+    arguments.optional("--pull", pull.map(Pull::as_str));
     arguments.0.extend(context.engine_args.iter().map(OsString::from));
     arguments.0.extend(source(workload)?);
     arguments.0.extend(workload.command.iter().map(OsString::from));

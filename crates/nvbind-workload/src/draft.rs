@@ -2,7 +2,7 @@
 //! a [`Workload`].
 
 use crate::word::words;
-use crate::{DriverChoice, ImageRef, Isolation, Network, Profile, Selector, Volume, Workload, parse_size};
+use crate::{DriverChoice, ImageRef, Isolation, Network, Profile, Pull, Selector, Volume, Workload, parse_size};
 use nvbind_gpu::Capabilities;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -48,6 +48,8 @@ pub struct Draft {
     pub runtime: Option<Runtime>,
     /// `image`
     pub image: Option<ImageRef>,
+    /// `pull`: whether a registry is asked for the image.
+    pub pull: Option<Pull>,
     /// `rootfs`: folder; in a file, relative to the file.
     pub rootfs: Option<PathBuf>,
     /// `command`: a list.
@@ -91,10 +93,11 @@ pub struct Draft {
 }
 
 /// The keys of a file, for the error that names the nearest one.
-const KEYS: [&str; 23] = [
+const KEYS: [&str; 24] = [
     "name",
     "runtime",
     "image",
+    "pull",
     "rootfs",
     "command",
     "env",
@@ -226,6 +229,7 @@ impl Draft {
             name: self.name.or(base.name),
             runtime: self.runtime.or(base.runtime),
             image: self.image.or(base.image),
+            pull: self.pull.or(base.pull),
             rootfs: self.rootfs.or(base.rootfs),
             command: if self.command.is_empty() {
                 base.command
@@ -263,6 +267,7 @@ impl Draft {
             capabilities: self.chosen_capabilities(profile)?,
             name: self.name.unwrap_or_else(|| default_name.to_owned()),
             image: self.image,
+            pull: self.pull.unwrap_or_default(),
             rootfs: self.rootfs,
             command: self.command,
             env: self.env.0,

@@ -22,4 +22,4 @@ pub use selector::{ParseSelectorError, Selector};
 pub use size::{ParseSizeError, parse_size};
 pub use volume::{ParseVolumeError, Volume};
 pub use word::UnknownWord;
-pub use workload::{DriverChoice, Isolation, Network, Workload};
+pub use workload::{DriverChoice, Isolation, Network, Pull, Workload};

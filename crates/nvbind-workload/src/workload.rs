@@ -12,6 +12,8 @@ pub struct Workload {
     pub name: String,
     /// The image; may be absent when there is a `rootfs`.
     pub image: Option<ImageRef>,
+    /// Whether a registry is asked for the image.
+    pub pull: Pull,
     /// A root file system that lies ready; the image is then only a label.
     pub rootfs: Option<PathBuf>,
     /// The command and its arguments; empty means the image's own.
@@ -60,6 +62,7 @@ impl Workload {
         Self {
             name: name.into(),
             image: None,
+            pull: Pull::Missing,
             rootfs: None,
             command: Vec::new(),
             env: Vec::new(),
@@ -83,6 +86,20 @@ impl Workload {
         }
     }
 }
+
+/// Whether a registry is asked for an image.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Pull {
+    /// When it is not here.
+    #[default]
+    Missing,
+    /// Every time: the name may stand for another image by now.
+    Always,
+    /// Not at all.
+    Never,
+}
+
+words!(Pull, "pull", { Missing = "missing", Always = "always", Never = "never" });
 
 /// Network of a container.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -14,6 +14,7 @@ const SIM_DRIVER: &str = "NVBIND_SIM_DRIVER";
 pub(crate) struct Context {
     sim: Option<String>,
     config: Option<PathBuf>,
+    is_verbose: bool,
 }
 
 impl Context {
@@ -21,7 +22,13 @@ impl Context {
         Self {
             sim: global.sim.clone().filter(|sim| !sim.is_empty()),
             config: global.config.clone(),
+            is_verbose: global.is_verbose(),
         }
+    }
+
+    /// Whether more is to be said than is asked for.
+    pub(crate) fn is_verbose(&self) -> bool {
+        self.is_verbose
     }
 
     /// The configuration.

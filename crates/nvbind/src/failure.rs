@@ -101,6 +101,7 @@ failure_from!(
     nvbind_engine::configure::Error,
     nvbind_engine::containerd::Error,
     nvbind_engine::docker::Error,
+    nvbind_engine::image::Error,
     nvbind_engine::native::Error,
     nvbind_engine::podman::Error,
     nvbind_gpu::Error,

@@ -1,9 +1,11 @@
 //! From a draft to a container that has run: workload, devices, edits, engine.
 
 use crate::cli::RootArgs;
+use crate::command::image::registries;
 use crate::containers::{Containers, now};
 use crate::context::Context;
 use crate::failure::{Failure, NOT_FOUND, UNABLE, USAGE};
+use crate::progress::Bar;
 use crate::{output, shim, supervise};
 use nvbind_alloc::{Binding, Owner, Status};
 use nvbind_cdi::{Edits, GenerateOptions};
@@ -22,6 +24,7 @@ struct Plan<'plan> {
     devices: Vec<String>,
     found: Option<Found>,
     config: &'plan Config,
+    is_verbose: bool,
 }
 
 /// The host that the devices were found on.
@@ -45,6 +48,7 @@ pub(crate) fn launch(draft: Draft, config: &Config, roots: &RootArgs, context: &
         devices: Vec::new(),
         found: None,
         config,
+        is_verbose: context.is_verbose(),
     };
     if !plan.workload.gpu.is_none() {
         plan.find_devices(context.roots(config, roots)?, &containers)?;
@@ -122,8 +126,11 @@ impl Plan<'_> {
             workload: &self.workload,
             edits: &edits,
             devices: &self.devices,
+            registries: &registries(self.config),
         };
         let (ledger, dirs) = (&mut containers.ledger, &containers.dirs);
+        let mut bar = Bar::default();
+        let mut show = |step| show(step, &mut bar, self.is_verbose);
         if !self.workload.detach {
             return Ok(native::run(ledger, dirs, &request, &mut show)?);
         }
@@ -261,9 +268,13 @@ impl Plan<'_> {
 }
 
 /// Shows what takes long before a container starts.
-fn show(step: Step) {
-    if let Step::Unpack(unpack) = step {
-        output::progress("unpacking the image", unpack.done, unpack.total);
+fn show(step: Step, bar: &mut Bar, is_verbose: bool) {
+    match step {
+        Step::Image(step) => bar.show(step),
+        Step::Copy(error) if is_verbose => output::note(&format!(
+            "nvbind: the kernel refuses an overlay on the image ({error}): it is copied for this container"
+        )),
+        Step::Copy(_) | Step::Bound | Step::Created | Step::Running(_) => bar.clear(),
     }
 }
 

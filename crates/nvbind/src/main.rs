@@ -7,6 +7,7 @@ mod context;
 mod failure;
 mod launch;
 mod output;
+mod progress;
 mod shim;
 mod supervise;
 mod table;

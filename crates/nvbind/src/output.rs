@@ -3,7 +3,7 @@
 use crate::cli::Format;
 use crate::failure::{FAILED, Failure};
 use serde::Serialize;
-use std::io::{ErrorKind, IsTerminal, Write};
+use std::io::{ErrorKind, Write};
 
 /// Prints data in the format asked for; the table is only made when it is.
 pub(crate) fn data(format: Format, value: &impl Serialize, table: impl FnOnce() -> String) -> Result<(), Failure> {
@@ -48,18 +48,4 @@ pub(crate) fn warn(message: &str) {
 /// Tells how something that takes long goes on, on stderr.
 pub(crate) fn note(message: &str) {
     let _ = writeln!(std::io::stderr(), "{message}");
-}
-
-/// Shows how far something that takes long has come, when stderr is a terminal; the line goes away at its end.
-pub(crate) fn progress(what: &str, done: u64, total: u64) {
-    /// Back to the first column, and the rest of the line erased.
-    const CLEAR: &str = "\r\x1b[K";
-    let mut stderr = std::io::stderr().lock();
-    if !stderr.is_terminal() {
-        return;
-    }
-    let _ = match done < total {
-        true => write!(stderr, "{CLEAR}nvbind: {what}: {} %", done.saturating_mul(100) / total),
-        false => write!(stderr, "{CLEAR}"),
-    };
 }

@@ -6,14 +6,27 @@ use bollard::Docker;
 use bollard::models::CreateImageInfo;
 use bollard::query_parameters::CreateImageOptionsBuilder;
 use futures_util::TryStreamExt;
+use nvbind_workload::Pull;
 
 /// HTTP status of "there is no such thing".
 const NOT_FOUND: u16 = 404;
 
 /// Sees to it that the daemon has the image.
-pub(super) async fn ensure(api: &Docker, image: &str, progress: &dyn Fn(&str)) -> Result<(), Error> {
+pub(super) async fn ensure(
+    api: &Docker,
+    image: &str,
+    when: Pull,
+    progress: &dyn Fn(&str),
+) -> Result<(), Error> {
+    if when == Pull::Always {
+        return pull(api, image, progress).await;
+    }
     match api.inspect_image(image).await {
         Ok(_) => Ok(()),
+        Err(error) if is_status(&error, NOT_FOUND) && when == Pull::Never => Err(Error::ImageNotFound {
+            image: image.to_owned(),
+            why: "it is not there, and --pull never was given".to_owned(),
+        }),
         Err(error) if is_status(&error, NOT_FOUND) => pull(api, image, progress).await,
         Err(error) => Err(Error::api("look up image", image)(error)),
     }

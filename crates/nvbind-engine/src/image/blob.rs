@@ -3,10 +3,9 @@
 use crate::image::Error;
 use sha2::{Digest as _, Sha256};
 use std::io::{self, Read};
-use std::path::Path;
 
 /// `sha256:<64 hexadecimal digits>`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Digest(String);
 
 impl Digest {
@@ -59,11 +58,12 @@ impl<R: Read> Checked<R> {
         }
     }
 
-    /// Reads to the end and compares. `size` is compared where it is known.
-    pub(super) fn verify(mut self, image: &Path, digest: &Digest, size: Option<u64>) -> Result<(), Error> {
-        io::copy(&mut self, &mut io::sink()).map_err(Error::io(image, format!("cannot read {digest}")))?;
+    /// Reads to the end and compares; the length in bytes. `size` is compared where it is known.
+    pub(super) fn verify(mut self, image: &str, digest: &Digest, size: Option<u64>) -> Result<u64, Error> {
+        io::copy(&mut self, &mut io::sink())
+            .map_err(Error::io(std::path::Path::new(image), format!("cannot read {digest}")))?;
         let damaged = |why: String| Error::Digest {
-            path: image.to_owned(),
+            image: image.to_owned(),
             digest: digest.to_string(),
             why,
         };
@@ -72,7 +72,7 @@ impl<R: Read> Checked<R> {
         }
         let found = Digest::from_hash(self.hash);
         if found == *digest {
-            Ok(())
+            Ok(self.length)
         } else {
             Err(damaged(format!("its digest is {found}")))
         }
@@ -111,13 +111,13 @@ mod tests {
     fn what_differs_is_said() {
         let check = |size| {
             Checked::new(&b"abc"[..])
-                .verify(Path::new("i"), &Digest::of(b"abd"), size)
+                .verify("i", &Digest::of(b"abd"), size)
                 .unwrap_err()
         };
         assert!(check(Some(4)).to_string().contains("3 bytes instead of 4"));
         assert!(check(None).to_string().contains("its digest is sha256:ba7816bf"));
         Checked::new(&b"abc"[..])
-            .verify(Path::new("i"), &Digest::of(b"abc"), Some(3))
+            .verify("i", &Digest::of(b"abc"), Some(3))
             .unwrap();
     }
 }

@@ -23,6 +23,9 @@ const XATTR: &str = "SCHILY.xattr.";
 /// Extended attributes that are taken over: the others would change how the host, or overlayfs, treats a file.
 const XATTRS: [&str; 2] = ["security.capability", "user."];
 
+/// What overlayfs of an ordinary user keeps to itself among them.
+const OVERLAY: &str = "user.overlay.";
+
 /// Unpacks the tar of a layer below `/`.
 pub(super) fn unpack_layer(tar: impl Read) -> io::Result<()> {
     let mut layer = LayerState::default();
@@ -192,7 +195,7 @@ fn set_xattrs<R: Read>(entry: &mut Entry<'_, R>, path: &Path) -> io::Result<()> 
         let Some(name) = record.key().ok().and_then(|key| key.strip_prefix(XATTR)) else {
             continue;
         };
-        if !XATTRS.iter().any(|known| name.starts_with(known)) {
+        if name.starts_with(OVERLAY) || !XATTRS.iter().any(|known| name.starts_with(known)) {
             continue;
         }
         match rustix::fs::lsetxattr(path, name, record.value_bytes(), XattrFlags::empty()) {

@@ -7,6 +7,12 @@ use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::{Component, Path, PathBuf};
 
+/// Offset and length of the content of each file in a tar file.
+type Members = HashMap<PathBuf, (u64, u64)>;
+
+/// Two blocks of zeros end a tar file (POSIX.1-2001, pax interchange format).
+const END: usize = 1024;
+
 /// Where the files of a layout lie.
 pub(super) enum Source {
     /// In a folder.
@@ -15,7 +21,7 @@ pub(super) enum Source {
     Tar {
         path: PathBuf,
         file: File,
-        members: HashMap<PathBuf, (u64, u64)>,
+        members: Members,
     },
 }
 
@@ -29,8 +35,7 @@ impl Source {
             return Ok(Self::Folder(path.to_owned()));
         }
         let file = File::open(path).map_err(Error::io(path, "cannot be opened"))?;
-        // The words of the tar reader are about bytes that are no tar: they help nobody.
-        let members = index(&file).map_err(|_| Error::NotAnImage { path: path.to_owned() })?;
+        let members = index(path, &file)?;
         let path = path.to_owned();
         Ok(Self::Tar { path, file, members })
     }
@@ -86,8 +91,44 @@ fn below(path: &Path) -> PathBuf {
     clean
 }
 
-fn index(mut file: &File) -> io::Result<HashMap<PathBuf, (u64, u64)>> {
-    let mut members = HashMap::new();
+/// Finds the files of a tar file. One that was cut off is told apart from one that never was an image.
+fn index(path: &Path, file: &File) -> Result<Members, Error> {
+    let length = file.metadata().map_err(Error::io(path, "cannot be read"))?.len();
+    let truncated = || Error::Truncated {
+        path: path.to_owned(),
+        length,
+    };
+    let mut members = Members::new();
+    let read = read_members(file, &mut members);
+    let is_cut = members
+        .values()
+        .any(|(offset, size)| offset.saturating_add(*size) > length);
+    // The words of the tar reader are about bytes that are no tar: they help nobody.
+    match read {
+        _ if is_cut => Err(truncated()),
+        Err(_) if members.is_empty() => Err(Error::NotAnImage { path: path.to_owned() }),
+        Err(_) => Err(truncated()),
+        Ok(()) if !names_an_image(&members) && !ends_as_it_should(file, length) => Err(truncated()),
+        Ok(()) => Ok(members),
+    }
+}
+
+fn names_an_image(members: &Members) -> bool {
+    ["index.json", "manifest.json"]
+        .iter()
+        .any(|name| members.contains_key(Path::new(name)))
+}
+
+/// Whether the marks of a tar file's end are there; a file without any member is no tar that was cut.
+fn ends_as_it_should(file: &File, length: u64) -> bool {
+    let mut end = [0u8; END];
+    let Some(offset) = length.checked_sub(END as u64).filter(|offset| *offset > 0) else {
+        return true;
+    };
+    file.read_exact_at(&mut end, offset).is_ok() && end.iter().all(|byte| *byte == 0)
+}
+
+fn read_members(mut file: &File, members: &mut Members) -> io::Result<()> {
     let mut links = Vec::new();
     let mut archive = tar::Archive::new(&mut file);
     for entry in archive.entries_with_seek()? {
@@ -104,7 +145,7 @@ fn index(mut file: &File) -> io::Result<HashMap<PathBuf, (u64, u64)>> {
     for (target, path) in links {
         members.get(&target).copied().map(|place| members.insert(path, place));
     }
-    Ok(members)
+    Ok(())
 }
 
 /// A part of a file.

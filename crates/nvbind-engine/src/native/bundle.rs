@@ -1,11 +1,11 @@
 //! The bundle of a container: the folder that `libcontainer` reads, made from a workload and its device edits.
 
 use crate::config::{self, Place};
-use crate::image::{self, Image};
+use crate::image::{Hold, Image, Sources, Store};
 use crate::native::dirs::check_id;
 use crate::native::run::{Request, Step};
 use crate::native::{Dirs, Error, cgroup, rootfs, user};
-use nvbind_workload::{ImageRef, Network, Volume, Workload};
+use nvbind_workload::{Network, Volume, Workload};
 use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
 use rustix::process::{Resource, getrlimit};
 use serde::{Deserialize, Serialize};
@@ -38,8 +38,11 @@ pub struct Prepared {
     pub stdin: bool,
     /// The container has a network namespace of its own, whose loopback is to be taken up.
     pub own_network: bool,
-    /// The image's files, over which an overlay is to be mounted; `None` when the root is a folder of the user's.
-    pub lower: Option<PathBuf>,
+    /// The layers of the image, topmost first, over which an overlay is to be mounted; none when the root is a folder of the
+    /// user's.
+    pub lowers: Vec<PathBuf>,
+    /// What is to be held so that the image stays.
+    pub hold: Option<PathBuf>,
     /// Root file system.
     pub rootfs: PathBuf,
     /// Working directory to make when it is missing.
@@ -88,7 +91,7 @@ fn open_folder(path: &Path) -> Result<OwnedFd, Error> {
 /// it, and the files of the image.
 pub(super) struct Resolved {
     pub(super) workload: Workload,
-    lower: Option<PathBuf>,
+    image: Option<Image>,
 }
 
 /// Checks what the workload names and unpacks its image when that is new.
@@ -102,25 +105,29 @@ pub(super) fn resolve(
     for volume in &mut workload.volumes {
         *volume = absolute(volume)?;
     }
-    let lower = match (&workload.rootfs, &workload.image) {
-        (Some(rootfs), _) => {
-            workload.rootfs = Some(folder("root file system", rootfs)?);
+    let image = match (workload.rootfs.take(), workload.image.clone()) {
+        (Some(rootfs), image) => {
+            workload.image = image;
+            workload.rootfs = Some(folder("root file system", &rootfs)?);
             None
         }
-        (None, Some(ImageRef::Layout { path, reference })) => {
-            let Image { rootfs, config } = image::ensure(&dirs.images(), path, reference.as_deref(), &mut |unpack| {
-                on_step(Step::Unpack(unpack));
-            })?;
-            config.fill(&mut workload);
-            Some(rootfs)
+        (None, Some(name)) => {
+            let sources = Sources {
+                registries: request.registries,
+                pull: workload.pull,
+            };
+            let wanted = Store::new(dirs.images()).obtain(&name, sources, &mut |step| on_step(Step::Image(step)))?;
+            wanted.image.config.fill(&mut workload);
+            // Complete: 'nvbind image rm' tells by it who is in the way.
+            workload.image = wanted.name.parse().ok();
+            Some(wanted.image)
         }
-        (None, Some(ImageRef::Name(image))) => return Err(Error::ImageName { image: image.clone() }),
         (None, None) => return Err(Error::NoRoot),
     };
     if workload.command.is_empty() {
         return Err(Error::NoCommand);
     }
-    Ok(Resolved { workload, lower })
+    Ok(Resolved { workload, image })
 }
 
 fn absolute(volume: &Volume) -> Result<Volume, Error> {
@@ -156,9 +163,9 @@ fn folder(what: &'static str, path: &Path) -> Result<PathBuf, Error> {
 
 /// Writes the bundle into its folder, which is there and held.
 pub(super) fn write(request: &Request<'_>, resolved: &Resolved, dirs: &Dirs) -> Result<Prepared, Error> {
-    let Resolved { workload, lower } = resolved;
+    let Resolved { workload, image } = resolved;
     let overlay = rootfs::overlay_root(dirs, request.id);
-    let rootfs = workload.rootfs.clone().filter(|_| lower.is_none()).unwrap_or(overlay);
+    let rootfs = workload.rootfs.clone().filter(|_| image.is_none()).unwrap_or(overlay);
     let prepared = Prepared {
         id: request.id.to_owned(),
         name: workload.name.clone(),
@@ -168,14 +175,15 @@ pub(super) fn write(request: &Request<'_>, resolved: &Resolved, dirs: &Dirs) -> 
         tty: workload.tty,
         stdin: workload.stdin,
         own_network: workload.network == Network::None,
-        lower: lower.clone(),
+        lowers: image.as_ref().map(|image| image.lowers.clone()).unwrap_or_default(),
+        hold: image.as_ref().map(|image| image.hold.path().to_owned()),
         rootfs,
         workdir: workload.workdir.clone(),
     };
     let place = Place {
         rootfs: prepared.rootfs.clone(),
         cgroup: prepared.cgroup.clone(),
-        user: user::find(lower.as_deref().unwrap_or(&prepared.rootfs), workload.user.as_deref())?,
+        user: rootfs::look_inside(&prepared, |root| user::find(root, workload.user.as_deref()))?,
         open_files: getrlimit(Resource::Nofile)
             .maximum
             .unwrap_or(OPEN_FILES)
@@ -200,6 +208,11 @@ impl Prepared {
         let file = self.bundle.join(FILE);
         let text = serde_json::to_vec(self).map_err(Error::io("write", &file))?;
         std::fs::write(&file, text).map_err(Error::io("write", &file))
+    }
+
+    /// Keeps the image from being removed, in a process that did not fetch it.
+    pub(super) fn hold_image(&self) -> Result<Option<Hold>, Error> {
+        Ok(self.hold.as_deref().map(Hold::of).transpose()?)
     }
 
     /// Reads what [`Prepared::save`] wrote.

@@ -15,14 +15,6 @@ pub enum Error {
         /// The id.
         id: String,
     },
-    /// Neither an image layout nor a root file system was given.
-    #[error(
-        "the native engine cannot fetch image '{image}': give --rootfs DIR or an OCI layout (oci:PATH), or use --runtime docker"
-    )]
-    ImageName {
-        /// The name.
-        image: String,
-    },
     /// Nothing says what to run on.
     #[error("nothing to run on: give an image or --rootfs DIR")]
     NoRoot,
@@ -140,7 +132,6 @@ impl Error {
             }
             Self::Missing { .. } => 4,
             Self::Id { .. }
-            | Self::ImageName { .. }
             | Self::NoRoot
             | Self::NoCommand
             | Self::Kind { .. }

@@ -1,6 +1,6 @@
 //! The whole life of a container in the foreground.
 
-use crate::image::Unpack;
+use crate::image::{self, Registries};
 use crate::native::bundle::{self, Lock, Prepared, Resolved};
 use crate::native::capsule::{Capsule, Streams};
 use crate::native::{Dirs, Error, cgroup, foreground, lifecycle, loopback, rootfs, terminal};
@@ -23,13 +23,17 @@ pub struct Request<'a> {
     pub edits: &'a Edits,
     /// UUIDs of its devices.
     pub devices: &'a [String],
+    /// What is to be known of the registries that the image may come from.
+    pub registries: &'a Registries,
 }
 
 /// How far a run came; told to the caller, who may show it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
-    /// The image is being unpacked.
-    Unpack(Unpack),
+    /// The image is being fetched or unpacked.
+    Image(image::Step),
+    /// The kernel refused an overlay with this error: the image is copied for the container.
+    Copy(rustix::io::Errno),
     /// The binding is written down.
     Bound,
     /// The container is made; its command does not run yet.
@@ -119,7 +123,7 @@ fn live(
 ) -> Result<u8, Error> {
     let _lock = Lock::create(&dirs.bundle(request.id))?;
     let prepared = bundle::write(request, resolved, dirs)?;
-    rootfs::mount(&prepared, dirs)?;
+    rootfs::mount(&prepared, dirs, on_step)?;
     let signals = foreground::Signals::block()?;
     let console = prepared
         .tty

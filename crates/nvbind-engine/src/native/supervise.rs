@@ -148,7 +148,8 @@ fn live(ledger: &mut Ledger, dirs: &Dirs, id: &str) -> Result<u8, Error> {
     let _lock = Lock::hold(&bundle)?;
     let prepared = Prepared::load(&bundle)?;
     let mut log = Log::create(&dirs.container(id))?;
-    rootfs::mount(&prepared, dirs)?;
+    let _image = prepared.hold_image()?;
+    rootfs::mount(&prepared, dirs, &mut |_| {})?;
     let signals = Signals::block()?;
     let console = prepared.tty.then(|| terminal::Console::listen(&bundle)).transpose()?;
     let (streams, mut outputs) = if prepared.tty {

@@ -2,6 +2,7 @@
 
 mod cdi;
 mod completions;
+pub(crate) mod image;
 mod info;
 mod logs;
 mod man;
@@ -32,6 +33,9 @@ pub(crate) enum Command {
     Stop(stop::StopArgs),
     /// Remove a stopped container
     Rm(rm::RmArgs),
+    /// Pull, list and remove images
+    #[command(subcommand)]
+    Image(image::ImageCommand),
     /// Make and look at Container Device Interface specs
     #[command(subcommand)]
     Cdi(cdi::CdiCommand),
@@ -59,6 +63,7 @@ pub(crate) fn run(command: Command, context: &Context) -> Result<u8, Failure> {
         Command::Logs(args) => logs::run(&args, context),
         Command::Stop(args) => stop::run(&args, context),
         Command::Rm(args) => rm::run(&args, context),
+        Command::Image(command) => image::run(&command, context),
         Command::Cdi(command) => cdi::run(&command, context),
         Command::Runtime(command) => runtime::run(&command, context),
         Command::System(command) => system::run(&command, context),

@@ -1,11 +1,11 @@
 //! `nvbind ps`: the containers that nvbind started.
 
 use crate::cli::Format;
-use crate::containers::{Containers, now};
+use crate::containers::Containers;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::output;
-use crate::table::table;
+use crate::table::{age, table};
 use clap::Args;
 use nvbind_alloc::{Binding, Status};
 use serde::Serialize;
@@ -45,8 +45,7 @@ pub(crate) fn run(args: &PsArgs, context: &Context) -> Result<u8, Failure> {
     bindings.retain(|binding| args.all || binding.status != Status::Exited);
     let listed: Vec<Listed<'_>> = bindings.iter().map(Listed::of).collect();
     output::data(args.format, &listed, || {
-        let now = now();
-        let rows: Vec<Vec<String>> = bindings.iter().map(|binding| row(binding, now)).collect();
+        let rows: Vec<Vec<String>> = bindings.iter().map(|binding| row(binding)).collect();
         table(
             &["NAME", "STATUS", "CREATED", "ENGINE", "IMAGE", "COMMAND", "DEVICES"],
             &rows,
@@ -76,7 +75,7 @@ impl<'binding> Listed<'binding> {
     }
 }
 
-fn row(binding: &Binding, now: u64) -> Vec<String> {
+fn row(binding: &Binding) -> Vec<String> {
     let status = match binding.exit_code {
         Some(code) => format!("{} ({code})", binding.status.as_str()),
         None => binding.status.as_str().to_owned(),
@@ -84,19 +83,12 @@ fn row(binding: &Binding, now: u64) -> Vec<String> {
     vec![
         binding.name.clone(),
         status,
-        format!("{} ago", duration(now.saturating_sub(binding.created_at))),
+        age(binding.created_at),
         binding.engine.clone(),
         shortened(&binding.image, 30),
         shortened(&binding.command.join(" "), 30),
         binding.devices.join(","),
     ]
-}
-
-/// A length of time in its largest unit.
-fn duration(seconds: u64) -> String {
-    const UNITS: [(u64, &str); 4] = [(86400, "d"), (3600, "h"), (60, "min"), (1, "s")];
-    let unit = UNITS.iter().find(|(length, _)| seconds >= *length).unwrap_or(&UNITS[3]);
-    format!("{} {}", seconds / unit.0, unit.1)
 }
 
 /// The text, or its end with dots before it: the end of a path tells more than its beginning.
@@ -111,12 +103,6 @@ fn shortened(text: &str, width: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn times_are_short() {
-        let texts = [0, 59, 60, 7200, 200_000].map(duration);
-        assert_eq!(texts, ["0 s", "59 s", "1 min", "2 h", "2 d"]);
-    }
 
     #[test]
     fn long_texts_keep_their_end() {

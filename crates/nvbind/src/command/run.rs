@@ -7,8 +7,8 @@ use crate::launch;
 use clap::{Args, ValueHint};
 use nvbind_gpu::Capabilities;
 use nvbind_workload::{
-    CapabilityWords, Draft, DriverChoice, ImageRef, Isolation, Network, Profile, Runtime, Selector, Size, Variables,
-    Volume,
+    CapabilityWords, Draft, DriverChoice, ImageRef, Isolation, Network, Profile, Pull, Runtime, Selector, Size,
+    Variables, Volume,
 };
 use std::path::{Path, PathBuf};
 
@@ -83,6 +83,9 @@ pub(crate) struct RunArgs {
     /// Host name in the container
     #[arg(long)]
     hostname: Option<String>,
+    /// Whether a registry is asked for the image: missing, always or never [default: missing]
+    #[arg(long)]
+    pull: Option<Pull>,
     /// Read the workload from this file; options given here win over it
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     file: Option<PathBuf>,
@@ -142,6 +145,7 @@ impl RunArgs {
             name: self.name,
             runtime: self.runtime,
             image: self.image,
+            pull: self.pull,
             rootfs: self.rootfs.as_deref().map(absolute).transpose()?,
             command: self.command,
             env: Variables(self.env),
