@@ -6,16 +6,20 @@
 mod containerd;
 mod docker;
 mod gpu;
+mod layout;
 mod podman;
 mod program;
+mod registry;
 mod rootfs;
 mod terminal;
 
 pub use containerd::Containerd;
 pub use docker::{Dockerd, DockerdOptions};
 pub use gpu::FakeGpus;
+pub use layout::{LayoutWriter, Packing, TarWriter, pack, small_image, small_tar};
 pub use podman::PodmanEnv;
 pub use program::{example, library, program};
+pub use registry::{Cut, CuttingProxy, Registry};
 pub use rootfs::{cache_dir, debian_rootfs, small_rootfs, tar_of};
 pub use terminal::Terminal;
 

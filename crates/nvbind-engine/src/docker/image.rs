@@ -12,12 +12,7 @@ use nvbind_workload::Pull;
 const NOT_FOUND: u16 = 404;
 
 /// Sees to it that the daemon has the image.
-pub(super) async fn ensure(
-    api: &Docker,
-    image: &str,
-    when: Pull,
-    progress: &dyn Fn(&str),
-) -> Result<(), Error> {
+pub(super) async fn ensure(api: &Docker, image: &str, when: Pull, progress: &dyn Fn(&str)) -> Result<(), Error> {
     if when == Pull::Always {
         return pull(api, image, progress).await;
     }

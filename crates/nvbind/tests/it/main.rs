@@ -7,6 +7,7 @@ mod cdi;
 mod crash;
 mod engines;
 mod faults;
+mod image;
 mod mig;
 mod native;
 mod peer;

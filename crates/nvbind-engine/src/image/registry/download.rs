@@ -1,6 +1,6 @@
 //! The files of layers: several at a time, each by one process, taken up where they were cut.
 
-use super::error::{Meaning, meaning, one_line};
+use super::error::{Meaning, meaning, root_cause};
 use super::{Error, FIRST_WAIT, Session, TRIES};
 use crate::image::blob::{Checked, Digest};
 use crate::image::manifest::{Layer, malformed};
@@ -142,7 +142,7 @@ impl Download<'_> {
             }
             let why = match self.attempt(file, meter).await? {
                 Ok(()) => "the connection was closed".to_owned(),
-                Err(error) if matches!(meaning(&error), Meaning::Silence | Meaning::Passing) => one_line(&error),
+                Err(error) if matches!(meaning(&error), Meaning::Silence | Meaning::Passing) => root_cause(&error),
                 Err(error) if meaning(&error) == Meaning::Absent => {
                     let digest = self.digest.to_string();
                     return Err(malformed(&self.session.name, &digest, "the registry does not have it"));

@@ -166,6 +166,15 @@ fn of_code(code: &OciErrorCode) -> Meaning {
     }
 }
 
+/// What is at the bottom of an error.
+pub(super) fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut deepest = error;
+    while let Some(cause) = deepest.source() {
+        deepest = cause;
+    }
+    deepest.to_string().replace(char::is_control, " ")
+}
+
 /// An error with its causes in one line, each said once.
 pub(super) fn one_line(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();

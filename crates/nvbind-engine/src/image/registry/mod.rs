@@ -13,7 +13,7 @@ use crate::image::manifest::{Descriptor, Documents, Kind, malformed};
 use crate::image::store::Store;
 use crate::image::{self, Progress, Reference};
 use auth::Login;
-use error::{Meaning, meaning, one_line};
+use error::{Meaning, meaning, one_line, root_cause};
 use futures_util::StreamExt;
 use oci_client::client::{BlobResponse, ClientConfig, ClientProtocol};
 use oci_client::errors::OciDistributionError;
@@ -177,7 +177,7 @@ impl Session {
             (Meaning::Silence, _) => Error::Unreachable {
                 registry,
                 name,
-                why: one_line(error),
+                why: root_cause(error),
             },
             (Meaning::Passing | Meaning::Refusal, _) => Error::Refused {
                 registry,

@@ -1,8 +1,7 @@
 //! `kill -9` at every step: whatever nvbind was about to do, the next command finds and removes all that it left.
 
-use super::layout::small_image;
 use super::{Home, NATIVE, cgroups};
-use nvbind_testkit::wait_until;
+use nvbind_testkit::{small_image, wait_until};
 use std::process::{Command, Stdio};
 
 /// System calls that change something outside of the process, or wait for such a change.

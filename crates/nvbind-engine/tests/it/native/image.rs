@@ -1,8 +1,8 @@
 //! Images: honest ones are run, damaged and hostile ones are refused.
 
 use super::Home;
-use super::layout::{LayoutWriter, Packing, TarWriter, pack, small_image, small_tar};
 use crate::common::{Ended, finish};
+use nvbind_testkit::{LayoutWriter, Packing, TarWriter, pack, small_image, small_tar};
 use serde_json::json;
 use std::path::Path;
 
@@ -245,6 +245,17 @@ fn what_is_no_image_for_this_machine_is_told() {
     );
     told(&image, 2, "holds several images, name one");
     told("oci:/nope", 4, "image /nope is not there");
+    let (whole, cut) = (home.dir.path().join("whole.tar"), home.dir.path().join("cut.tar"));
+    pack(&layout.dir, &whole);
+    let bytes = std::fs::read(&whole).unwrap();
+    for part in [bytes.len() / 2, bytes.len() / 4, 700] {
+        std::fs::write(&cut, &bytes[..part]).unwrap();
+        told(
+            &cut.display().to_string(),
+            1,
+            "is cut off: the tar file ends in the middle",
+        );
+    }
     told("/usr", 2, "is neither an OCI image layout nor a docker archive");
     told("/etc/passwd", 2, "is neither an OCI image layout nor a docker archive");
     std::fs::write(

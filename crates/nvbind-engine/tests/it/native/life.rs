@@ -204,9 +204,9 @@ fn what_cannot_be_is_one_line_and_a_code() {
             "'a/b' cannot be a container id",
         ),
         (
-            &["--image", "debian:12", "--", "true"],
+            &["--image", "Debian:12", "--", "true"],
             2,
-            "cannot fetch image 'debian:12'",
+            "'Debian:12' is no image name",
         ),
     ];
     for (options, code, words) in cases {

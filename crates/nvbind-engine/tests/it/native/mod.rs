@@ -3,7 +3,6 @@
 mod background;
 mod crash;
 mod image;
-mod layout;
 mod life;
 
 use crate::common::{Ended, finish};

@@ -1,6 +1,6 @@
 //! Image layouts made by the tests.
 
-use nvbind_testkit::{check, small_rootfs};
+use crate::{check, small_rootfs, tar_of};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::io::Write;
@@ -9,23 +9,28 @@ use std::process::Command;
 
 /// How a layer lies in its blob.
 #[derive(Clone, Copy)]
-pub(super) enum Packing {
+pub enum Packing {
+    /// As it is.
     Plain,
+    /// By gzip.
     Gzip,
+    /// By zstd.
     Zstd,
 }
 
 /// A layout in a folder, written part by part.
-pub(super) struct LayoutWriter {
-    pub(super) dir: PathBuf,
+pub struct LayoutWriter {
+    /// The folder.
+    pub dir: PathBuf,
     layers: Vec<Value>,
     diff_ids: Vec<String>,
 }
 
 impl LayoutWriter {
-    pub(super) fn new(dir: PathBuf) -> Self {
-        std::fs::create_dir_all(dir.join("blobs/sha256")).unwrap();
-        std::fs::write(dir.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
+    /// An empty layout in a new folder.
+    pub fn new(dir: PathBuf) -> Self {
+        std::fs::create_dir_all(dir.join("blobs/sha256")).expect("a layout of the tests");
+        std::fs::write(dir.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).expect("a layout of the tests");
         Self {
             dir,
             layers: Vec::new(),
@@ -33,7 +38,8 @@ impl LayoutWriter {
         }
     }
 
-    pub(super) fn layer(&mut self, tar: &[u8], packing: Packing) {
+    /// Adds a layer.
+    pub fn layer(&mut self, tar: &[u8], packing: Packing) {
         self.diff_ids.push(digest(tar));
         let (bytes, suffix) = match packing {
             Packing::Plain => (tar.to_vec(), ""),
@@ -49,29 +55,49 @@ impl LayoutWriter {
 
     fn blob(&self, bytes: &[u8], media_type: &str) -> Value {
         let digest = digest(bytes);
-        std::fs::write(self.blob_path(&digest), bytes).unwrap();
+        std::fs::write(self.blob_path(&digest), bytes).expect("a layout of the tests");
         json!({ "mediaType": media_type, "digest": digest, "size": bytes.len() })
     }
 
-    pub(super) fn blob_path(&self, digest: &str) -> PathBuf {
+    /// The file of a blob.
+    pub fn blob_path(&self, digest: &str) -> PathBuf {
         self.dir
             .join("blobs/sha256")
-            .join(digest.strip_prefix("sha256:").unwrap())
+            .join(digest.strip_prefix("sha256:").expect("a layout of the tests"))
     }
 
     /// The digest of a layer's blob.
-    pub(super) fn layer_digest(&self, index: usize) -> String {
-        self.layers[index]["digest"].as_str().unwrap().to_owned()
+    pub fn layer_digest(&self, index: usize) -> String {
+        self.layers[index]["digest"]
+            .as_str()
+            .expect("a layout of the tests")
+            .to_owned()
     }
 
     /// Writes configuration, manifest, and an index of one image per architecture.
-    pub(super) fn finish(&self, config: &Value, architectures: &[&str]) {
-        let manifests: Vec<Value> = architectures
-            .iter()
-            .map(|architecture| self.manifest(config, architecture))
-            .collect();
+    pub fn finish(&self, config: &Value, architectures: &[&str]) {
+        let manifests = self.manifests(config, architectures);
         let index = json!({ "schemaVersion": 2, "manifests": manifests });
-        std::fs::write(self.dir.join("index.json"), index.to_string()).unwrap();
+        std::fs::write(self.dir.join("index.json"), index.to_string()).expect("a layout of the tests");
+    }
+
+    /// As [`LayoutWriter::finish`], with one named index of all architectures.
+    pub fn finish_as_index(&self, config: &Value, architectures: &[&str], name: &str) {
+        let media_type = "application/vnd.oci.image.index.v1+json";
+        let mut manifests = self.manifests(config, architectures);
+        manifests
+            .iter_mut()
+            .for_each(|manifest| manifest["annotations"] = json!({}));
+        let index = json!({ "schemaVersion": 2, "mediaType": media_type, "manifests": manifests });
+        let mut descriptor = self.blob(index.to_string().as_bytes(), media_type);
+        descriptor["annotations"] = json!({ "org.opencontainers.image.ref.name": name });
+        let index = json!({ "schemaVersion": 2, "manifests": [descriptor] });
+        std::fs::write(self.dir.join("index.json"), index.to_string()).expect("a layout of the tests");
+    }
+
+    fn manifests(&self, config: &Value, architectures: &[&str]) -> Vec<Value> {
+        let manifest = |architecture: &&str| self.manifest(config, architecture);
+        architectures.iter().map(manifest).collect()
     }
 
     fn manifest(&self, config: &Value, architecture: &str) -> Value {
@@ -100,21 +126,21 @@ fn digest(bytes: &[u8]) -> String {
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    encoder.write_all(bytes).unwrap();
-    encoder.finish().unwrap()
+    encoder.write_all(bytes).expect("a layout of the tests");
+    encoder.finish().expect("a layout of the tests")
 }
 
 /// A tar of the small root file system.
-pub(super) fn small_tar() -> Vec<u8> {
-    let mut tar = nvbind_testkit::tar_of(&small_rootfs());
+pub fn small_tar() -> Vec<u8> {
+    let mut tar = tar_of(&small_rootfs());
     let mut bytes = Vec::new();
-    std::io::copy(tar.stdout.as_mut().unwrap(), &mut bytes).unwrap();
-    assert!(tar.wait().unwrap().success());
+    std::io::copy(tar.stdout.as_mut().expect("a layout of the tests"), &mut bytes).expect("a layout of the tests");
+    assert!(tar.wait().expect("a layout of the tests").success());
     bytes
 }
 
 /// A layout of the small root file system in one plain layer.
-pub(super) fn small_image(dir: &Path) -> PathBuf {
+pub fn small_image(dir: &Path) -> PathBuf {
     let mut layout = LayoutWriter::new(dir.join("image"));
     layout.layer(&small_tar(), Packing::Plain);
     layout.finish(&json!({}), &["amd64"]);
@@ -122,15 +148,22 @@ pub(super) fn small_image(dir: &Path) -> PathBuf {
 }
 
 /// A tar file of a folder's content.
-pub(super) fn pack(folder: &Path, file: &Path) {
+pub fn pack(folder: &Path, file: &Path) {
     check(Command::new("tar").arg("-C").arg(folder).arg("-cf").arg(file).arg("."));
 }
 
 /// A tar written member by member, as no tool would.
-pub(super) struct TarWriter(tar::Builder<Vec<u8>>);
+pub struct TarWriter(tar::Builder<Vec<u8>>);
+
+impl Default for TarWriter {
+    fn default() -> Self {
+        Self::new()
+    }
+}
 
 impl TarWriter {
-    pub(super) fn new() -> Self {
+    /// An empty tar.
+    pub fn new() -> Self {
         Self(tar::Builder::new(Vec::new()))
     }
 
@@ -147,34 +180,41 @@ impl TarWriter {
         header
     }
 
-    pub(super) fn file(mut self, path: &str, content: &str) -> Self {
+    /// Adds a file.
+    pub fn file(mut self, path: &str, content: &str) -> Self {
         let mut header = Self::header(tar::EntryType::Regular, path, content.len());
         header.set_cksum();
-        self.0.append(&header, content.as_bytes()).unwrap();
+        self.0
+            .append(&header, content.as_bytes())
+            .expect("a layout of the tests");
         self
     }
 
-    pub(super) fn folder(self, path: &str) -> Self {
+    /// Adds a folder.
+    pub fn folder(self, path: &str) -> Self {
         self.link(tar::EntryType::Directory, path, "")
     }
 
-    pub(super) fn symlink(self, path: &str, target: &str) -> Self {
+    /// Adds a symbolic link.
+    pub fn symlink(self, path: &str, target: &str) -> Self {
         self.link(tar::EntryType::Symlink, path, target)
     }
 
-    pub(super) fn hard_link(self, path: &str, target: &str) -> Self {
+    /// Adds a hard link.
+    pub fn hard_link(self, path: &str, target: &str) -> Self {
         self.link(tar::EntryType::Link, path, target)
     }
 
     fn link(mut self, kind: tar::EntryType, path: &str, target: &str) -> Self {
         let mut header = Self::header(kind, path, 0);
-        header.set_link_name_literal(target).unwrap();
+        header.set_link_name_literal(target).expect("a layout of the tests");
         header.set_cksum();
-        self.0.append(&header, std::io::empty()).unwrap();
+        self.0.append(&header, std::io::empty()).expect("a layout of the tests");
         self
     }
 
-    pub(super) fn finish(self) -> Vec<u8> {
-        self.0.into_inner().unwrap()
+    /// The bytes of the tar.
+    pub fn finish(self) -> Vec<u8> {
+        self.0.into_inner().expect("a layout of the tests")
     }
 }
