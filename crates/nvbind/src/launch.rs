@@ -13,7 +13,7 @@ use nvbind_config::{Config, Roots};
 use nvbind_engine::native::{self, Request, Step};
 use nvbind_engine::{Context as EngineContext, ExitStatus, GpuAccess, containerd, docker, podman};
 use nvbind_gpu::{Capabilities, Host};
-use nvbind_workload::{DeviceRef, Draft, DriverChoice, Profile, Runtime, Selector, Workload};
+use nvbind_workload::{DeviceRef, Draft, DriverChoice, Isolation, Profile, Runtime, Selector, Workload};
 
 /// Everything that is settled before an engine is asked.
 struct Plan<'plan> {
@@ -40,6 +40,7 @@ pub(crate) fn launch(draft: Draft, config: &Config, roots: &RootArgs, context: &
     let workload = draft.into_workload(&id, &default_selection(config)?)?;
     let runtime = engine(runtime, &workload)?;
     check_volumes(&workload)?;
+    check_isolation(&workload, runtime)?;
     let mut containers = Containers::open(config)?;
     let mut plan = Plan {
         id,
@@ -81,6 +82,22 @@ pub(crate) fn no_bolt(name: &str) -> Failure {
         UNABLE,
         format!("this nvbind was built without bolt, which '{name}' needs: use --runtime native"),
     )
+}
+
+/// The ledger of an ordinary user knows nothing of what others run.
+fn check_isolation(workload: &Workload, runtime: Runtime) -> Result<(), Failure> {
+    let is_promised = workload.isolation == Isolation::Exclusive && !workload.gpu.is_none();
+    if !is_promised || rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    // Bolt always asks for it.
+    if runtime == Runtime::Bolt {
+        output::warn("--isolation exclusive holds among your own containers only: without root, others' are not seen");
+        return Ok(());
+    }
+    let message = "--isolation exclusive needs root: an ordinary user's nvbind does not see what others run on the GPU; \
+                   leave it out, or run nvbind with sudo";
+    Err(Failure::new(UNABLE, message))
 }
 
 /// docker would make a folder for a path that is not there.
@@ -274,8 +291,22 @@ fn show(step: Step, bar: &mut Bar, is_verbose: bool) {
         Step::Copy(error) if is_verbose => output::note(&format!(
             "nvbind: the kernel refuses an overlay on the image ({error}): it is copied for this container"
         )),
-        Step::Copy(_) | Step::Bound | Step::Created | Step::Running(_) => bar.clear(),
+        Step::Rootless(rootless) if is_verbose => output::note(&rootless_note(rootless.ids)),
+        Step::Rootless(_) | Step::Copy(_) | Step::Bound | Step::Created | Step::Running(_) => bar.clear(),
     }
+}
+
+/// What protects a container of an ordinary user, and what does not.
+fn rootless_note(ids: u32) -> String {
+    let ids = match ids {
+        1 => "one user id, your own, as its root (more with ranges in /etc/subuid and /etc/subgid, and newuidmap)"
+            .to_owned(),
+        ids => format!("{ids} user ids"),
+    };
+    format!(
+        "nvbind: without root: the container has {ids}; its device nodes are the host's, bound; no device cgroup stands \
+         behind them, no limits hold, and what other users run on the same GPUs is not seen"
+    )
 }
 
 /// Whether the driver can serve containers at all, and is the one that the workload asks for.

@@ -5,6 +5,7 @@ mod seccomp;
 #[cfg(test)]
 mod tests;
 
+use defaults::DefaultMount;
 use nvbind_workload::{Network, Volume, Workload};
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
@@ -22,6 +23,8 @@ pub struct Place {
     pub open_files: u64,
     /// Whether the host has the unified cgroup hierarchy only (v2): the container then gets a cgroup namespace.
     pub unified_cgroups: bool,
+    /// User ids that there are when nvbind is an ordinary user's: there are then no cgroups, and no devices to make.
+    pub rootless: Option<u32>,
     /// Name resolution files of the host that a container on the host's network shares (`/etc/resolv.conf`, `/etc/hosts`).
     pub resolver_files: Vec<PathBuf>,
 }
@@ -91,9 +94,10 @@ fn environment(workload: &Workload) -> Vec<String> {
 fn mounts(workload: &Workload, place: &Place) -> Vec<Value> {
     let shares_network = workload.network == Network::Host;
     let cgroup = Some(&defaults::CGROUP_MOUNT).filter(|_| place.unified_cgroups);
-    let defaults = defaults::MOUNTS.iter().chain(cgroup).map(|mount| {
-        json!({ "destination": mount.target, "type": mount.kind, "source": mount.source, "options": mount.options })
-    });
+    let defaults = defaults::MOUNTS
+        .iter()
+        .chain(cgroup)
+        .map(|mount| default_mount(mount, shares_network, place.rootless));
     let resolver = place
         .resolver_files
         .iter()
@@ -108,6 +112,20 @@ fn mounts(workload: &Workload, place: &Place) -> Vec<Value> {
     defaults.chain(resolver).chain(volumes).collect()
 }
 
+fn default_mount(mount: &DefaultMount, shares_network: bool, rootless: Option<u32>) -> Value {
+    // A new sysfs shows a network namespace, and only that namespace's root may mount it.
+    if mount.kind == "sysfs" && shares_network && rootless.is_some() {
+        let options = ["rbind", "rprivate", "nosuid", "noexec", "nodev", "rro"];
+        return json!({ "destination": mount.target, "type": "bind", "source": mount.target, "options": options });
+    }
+    let is_mapped = |option: &&&str| match option.strip_prefix("gid=").and_then(|gid| gid.parse::<u32>().ok()) {
+        Some(gid) => rootless.is_none_or(|ids| gid < ids),
+        None => true,
+    };
+    let options: Vec<&&str> = mount.options.iter().filter(is_mapped).collect();
+    json!({ "destination": mount.target, "type": mount.kind, "source": mount.source, "options": options })
+}
+
 fn bind(source: &Path, target: &Path, read_only: bool) -> Value {
     // Of file systems below the volume, too.
     let access = if read_only { "rro" } else { "rw" };
@@ -115,19 +133,23 @@ fn bind(source: &Path, target: &Path, read_only: bool) -> Value {
 }
 
 fn linux(workload: &Workload, place: &Place) -> Value {
-    json!({
+    let mut linux = json!({
         "cgroupsPath": place.cgroup,
         "namespaces": namespaces(workload, place),
-        "resources": resources(workload),
         "seccomp": seccomp::profile(),
         "maskedPaths": defaults::MASKED_PATHS,
         "readonlyPaths": defaults::READ_ONLY_PATHS,
-    })
+    });
+    if place.rootless.is_none() {
+        linux["resources"] = resources(workload);
+    }
+    linux
 }
 
 fn namespaces(workload: &Workload, place: &Place) -> Vec<Value> {
     let mut kinds = vec!["pid", "ipc", "uts", "mount"];
-    if workload.network == Network::None {
+    // Without root, nvbind itself goes into one first.
+    if workload.network == Network::None && place.rootless.is_none() {
         kinds.push("network");
     }
     if place.unified_cgroups {

@@ -7,6 +7,7 @@ fn place() -> Place {
         cgroup: "/nvbind-a".to_owned(),
         user: User::default(),
         open_files: 1024,
+        rootless: None,
         unified_cgroups: false,
         resolver_files: vec!["/etc/resolv.conf".into()],
     }

@@ -2,8 +2,10 @@
 //!
 //! Runs in a thread whose root is the target folder, so names are used as they are.
 
+use crate::image::overlay::in_user_namespace;
 use crate::image::tree;
 use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags};
+use rustix::io::Errno;
 use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs::File;
@@ -129,8 +131,11 @@ impl LayerState {
             let number = |part: io::Result<Option<u32>>| part.map(Option::unwrap_or_default);
             let header = entry.header();
             let device = rustix::fs::makedev(number(header.device_major())?, number(header.device_minor())?);
-            rustix::fs::mknodat(CWD, path, node, Mode::empty(), device)?;
-            return Ok(true);
+            return match rustix::fs::mknodat(CWD, path, node, Mode::empty(), device) {
+                // No container of an ordinary user could open it.
+                Err(Errno::PERM) if in_user_namespace() => Ok(false),
+                made => Ok(made.map(|()| true)?),
+            };
         }
         if kind.is_file() || kind.is_contiguous() || kind.is_gnu_sparse() {
             tree::remove(path)?;
@@ -174,7 +179,11 @@ fn set_metadata<R: Read>(entry: &mut Entry<'_, R>, path: &Path) -> io::Result<()
     let id = |number: io::Result<u64>| u32::try_from(number?).map_err(io::Error::other);
     let (uid, gid) = (id(entry.header().uid())?, id(entry.header().gid())?);
     let owner = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
-    rustix::fs::chownat(CWD, path, owner.0, owner.1, AtFlags::SYMLINK_NOFOLLOW)?;
+    match rustix::fs::chownat(CWD, path, owner.0, owner.1, AtFlags::SYMLINK_NOFOLLOW) {
+        // Where one id is mapped, everything belongs to it.
+        Err(Errno::INVAL) if in_user_namespace() => {}
+        changed => changed?,
+    }
     if !entry.header().entry_type().is_symlink() {
         rustix::fs::chmodat(
             CWD,

@@ -4,6 +4,7 @@ use crate::config::{self, Place};
 use crate::image::{Hold, Image, Sources, Store};
 use crate::native::dirs::check_id;
 use crate::native::run::{Request, Step};
+use crate::native::userns::{self, Rootless};
 use crate::native::{Dirs, Error, cgroup, rootfs, user};
 use nvbind_workload::{Network, Volume, Workload};
 use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
@@ -180,6 +181,7 @@ pub(super) fn write(request: &Request<'_>, resolved: &Resolved, dirs: &Dirs) -> 
         rootfs,
         workdir: workload.workdir.clone(),
     };
+    let rootless = userns::current();
     let place = Place {
         rootfs: prepared.rootfs.clone(),
         cgroup: prepared.cgroup.clone(),
@@ -188,15 +190,23 @@ pub(super) fn write(request: &Request<'_>, resolved: &Resolved, dirs: &Dirs) -> 
             .maximum
             .unwrap_or(OPEN_FILES)
             .min(OPEN_FILES),
-        unified_cgroups: cgroup::unified(),
+        unified_cgroups: cgroup::unified() && rootless.is_none(),
+        rootless: rootless.map(|rootless| rootless.ids),
         resolver_files: RESOLVER_FILES
             .iter()
             .map(PathBuf::from)
             .filter(|file| file.exists())
             .collect(),
     };
+    if let Some(Rootless { ids }) = rootless.filter(|rootless| place.user.uid >= rootless.ids) {
+        let (uid, name) = (place.user.uid, std::env::var("USER").unwrap_or("USER".to_owned()));
+        return Err(Error::NotMapped { uid, ids, name });
+    }
     let mut value = config::build(workload, &place);
-    nvbind_oci::apply(&mut value, request.edits)?;
+    match rootless {
+        Some(rootless) => nvbind_oci::apply(&mut value, &userns::edits(request.edits, rootless))?,
+        None => nvbind_oci::apply(&mut value, request.edits)?,
+    }
     let file = prepared.bundle.join("config.json");
     std::fs::write(&file, value.to_string()).map_err(Error::io("write", &file))?;
     Ok(prepared)

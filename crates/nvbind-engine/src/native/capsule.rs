@@ -1,7 +1,7 @@
 //! One container on `libcontainer`: create, start, wait, signal, delete.
 
 use crate::native::executor::CapsuleExecutor;
-use crate::native::{Error, Prepared, cgroup};
+use crate::native::{Error, Prepared, cgroup, loopback, userns};
 use libcontainer::container::Container;
 use libcontainer::container::builder::ContainerBuilder;
 use libcontainer::syscall::syscall::SyscallType;
@@ -50,10 +50,15 @@ impl Capsule {
     /// is sent there.
     pub fn create(prepared: &Prepared, streams: Streams, console: Option<&Path>) -> Result<Self, Error> {
         let refused = |error: &dyn std::error::Error| runtime_error("create", prepared, error);
-        // `libcontainer` leaves the caller's groups in place when the container is to have none.
-        set_thread_groups(&[]).map_err(|error| refused(&error))?;
+        // `libcontainer` leaves the caller's groups in place when the container is to have none. An ordinary user's own
+        // stay: device nodes may be open to them alone, and where one id is mapped the kernel lets no group go.
+        if userns::current().is_none() {
+            set_thread_groups(&[]).map_err(|error| refused(&error))?;
+        } else if prepared.own_network {
+            loopback::leave_network()?;
+        }
         let mut builder = ContainerBuilder::new(prepared.id.clone(), SyscallType::default())
-            .with_executor(CapsuleExecutor::new())
+            .with_executor(CapsuleExecutor::new().map_err(|error| refused(&error))?)
             .with_console_socket(console);
         (builder.stdin, builder.stdout, builder.stderr) = (streams.stdin, streams.stdout, streams.stderr);
         let container = builder
@@ -141,6 +146,13 @@ impl Capsule {
                 }
             }
         }
+    }
+}
+
+/// Nobody answers for it any more.
+impl Drop for Capsule {
+    fn drop(&mut self) {
+        self.signal(Signal::KILL);
     }
 }
 

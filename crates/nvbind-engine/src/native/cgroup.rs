@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// Where the hierarchies are mounted: one (v2), or a folder of one per controller (v1 and hybrid).
-const ROOT: &str = "/sys/fs/cgroup";
+pub(super) const ROOT: &str = "/sys/fs/cgroup";
 /// What the name of each of our cgroups begins with; nothing else is ever killed or removed.
 const PREFIX: &str = "/nvbind-";
 /// How long a killed process may take to leave.

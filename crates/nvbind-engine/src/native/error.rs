@@ -6,9 +6,31 @@ use std::path::{Path, PathBuf};
 /// What can go wrong with a container of our own.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Only root may make namespaces, mounts and device rules.
-    #[error("the native engine needs root: run nvbind with sudo, or use --runtime podman")]
-    NotRoot,
+    /// An ordinary user gets no user namespace.
+    #[error("this host does not let an ordinary user make containers ({source}): {remedy}")]
+    UserNamespace {
+        /// The kernel's word.
+        source: io::Error,
+        /// What to do.
+        remedy: String,
+    },
+    /// Limits without a cgroup.
+    #[error(
+        "--memory and --cpus need root: no cgroup is delegated to this user's nvbind; leave them out, or run nvbind with sudo"
+    )]
+    Limits,
+    /// A user of the container that the user namespace does not have.
+    #[error(
+        "user {uid} is beyond the {ids} user ids of this container: get a range with 'usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {name}', and the package uidmap"
+    )]
+    NotMapped {
+        /// The user, as the container numbers it.
+        uid: u32,
+        /// User ids that the namespace has.
+        ids: u32,
+        /// Who runs nvbind.
+        name: String,
+    },
     /// An id that is not one plain word.
     #[error("'{id}' cannot be a container id: use letters, digits, '-' and '_'")]
     Id {
@@ -124,7 +146,7 @@ impl Error {
     /// Exit code of the command that failed with this.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::NotRoot => 3,
+            Self::UserNamespace { .. } | Self::Limits | Self::NotMapped { .. } => 5,
             Self::Io { source, .. } | Self::Missing { source, .. }
                 if source.kind() == io::ErrorKind::PermissionDenied =>
             {

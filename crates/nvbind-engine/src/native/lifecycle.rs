@@ -2,10 +2,14 @@
 
 use crate::native::bundle::Lock;
 use crate::native::dirs::check_id;
-use crate::native::{Dirs, Error, cgroup, logs, rootfs};
-use nvbind_alloc::{Binding, Ledger, Status};
+use crate::native::{Dirs, Error, cgroup, logs, rootfs, userns};
+use libcontainer::notify_socket::NOTIFY_FILE;
+use nvbind_alloc::{Binding, Ledger, Owner, Status};
+use rustix::fs::{Mode, OFlags, open};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -29,6 +33,7 @@ pub fn stop(ledger: &Ledger, key: &str, grace: Duration) -> Result<(), Error> {
     if ended_within(ledger, &binding, grace)? {
         return Ok(());
     }
+    signal(&binding, Signal::KILL);
     let cgroup = binding.cgroup.as_deref().unwrap_or_default();
     cgroup::kill(cgroup, &binding.name)?;
     if ended_within(ledger, &binding, PATIENCE)? {
@@ -68,10 +73,18 @@ fn signal(binding: &Binding, signal: Signal) {
     let pid = binding.pid.and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
     let Some(pid) = pid else { return };
     if let Ok(fd) = pidfd_open(pid, PidfdFlags::empty())
-        && cgroup::holds(binding.cgroup.as_deref().unwrap_or_default(), pid)
+        && (cgroup::holds(binding.cgroup.as_deref().unwrap_or_default(), pid) || is_child_of_owner(binding, pid))
     {
         let _ = pidfd_send_signal(&fd, signal);
     }
+}
+
+/// Whether a process is a child of the container's owner, which lives: what there is to go by without a cgroup.
+fn is_child_of_owner(binding: &Binding, pid: Pid) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero())).unwrap_or_default();
+    let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"));
+    let is_child = parent.and_then(|text| text.trim().parse().ok()) == Some(binding.owner.pid);
+    is_child && Owner::current().is_ok_and(|me| binding.owner.is_alive(&me.boot_id))
 }
 
 /// Whether the container's owner has written down its end, or taken its binding away, by then.
@@ -97,6 +110,8 @@ pub(super) fn clean(dirs: &Dirs, id: &str, name: &str) -> Result<(), Error> {
 /// Removes everything but the log.
 pub(super) fn clean_but_log(dirs: &Dirs, id: &str, name: &str) -> Result<(), Error> {
     check_id(id)?;
+    // A container's files may belong to ids that only its namespace maps.
+    userns::enter()?;
     let (cgroup, bundle) = (cgroup::path(id), dirs.bundle(id));
     cgroup::kill(&cgroup, name)?;
     cgroup::remove(&cgroup)?;
@@ -116,9 +131,20 @@ pub(super) fn settle(dirs: &Dirs, id: &str, name: &str) -> Result<(), Error> {
             return Err(Error::Stuck { name: name.to_owned() });
         }
         cgroup::kill(&cgroup, name)?;
+        wake(&bundle.join(id));
         std::thread::sleep(Duration::from_millis(1));
     }
     Ok(())
+}
+
+/// Lets a process of a start that was cut off go on, if it waits for the word to run the command: it sees that nobody
+/// answers for it any more, and ends. Where there is no cgroup, nothing else finds it.
+fn wake(container: &Path) {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    // By descriptor: a socket's path is at most 108 bytes long.
+    if let Ok(folder) = open(container, flags, Mode::empty()) {
+        let _ = UnixStream::connect(format!("/proc/self/fd/{}/{NOTIFY_FILE}", folder.as_raw_fd()));
+    }
 }
 
 pub(super) fn remove_folder(folder: &Path) -> Result<(), Error> {

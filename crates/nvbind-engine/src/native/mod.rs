@@ -21,6 +21,7 @@ mod run;
 mod supervise;
 mod terminal;
 mod user;
+mod userns;
 
 pub use bundle::Prepared;
 pub use capsule::{Capsule, Streams};
@@ -31,3 +32,4 @@ pub use logs::logs;
 pub use recover::recover;
 pub use run::{Request, Step, new_id, run};
 pub use supervise::{launch, supervise};
+pub use userns::Rootless;

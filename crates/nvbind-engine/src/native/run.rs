@@ -3,7 +3,7 @@
 use crate::image::{self, Registries};
 use crate::native::bundle::{self, Lock, Prepared, Resolved};
 use crate::native::capsule::{Capsule, Streams};
-use crate::native::{Dirs, Error, cgroup, foreground, lifecycle, loopback, rootfs, terminal};
+use crate::native::{Dirs, Error, cgroup, foreground, lifecycle, loopback, rootfs, terminal, userns};
 use nvbind_alloc::{Binding, Change, Ledger, Owner, Status};
 use nvbind_cdi::Edits;
 use nvbind_workload::Workload;
@@ -32,6 +32,8 @@ pub struct Request<'a> {
 pub enum Step {
     /// The image is being fetched or unpacked.
     Image(image::Step),
+    /// The container is an ordinary user's.
+    Rootless(userns::Rootless),
     /// The kernel refused an overlay with this error: the image is copied for the container.
     Copy(rustix::io::Errno),
     /// The binding is written down.
@@ -75,8 +77,11 @@ pub(super) fn begin(
     request: &Request<'_>,
     on_step: &mut (dyn FnMut(Step) + Send),
 ) -> Result<Resolved, Error> {
-    if !rustix::process::geteuid().is_root() {
-        return Err(Error::NotRoot);
+    if let Some(rootless) = userns::enter()? {
+        on_step(Step::Rootless(rootless));
+        if request.workload.memory_bytes.is_some() || request.workload.cpus.is_some() {
+            return Err(Error::Limits);
+        }
     }
     let resolved = bundle::resolve(request, dirs, on_step)?;
     ledger.begin(&binding(dirs, request, &resolved.workload)?)?;
@@ -151,7 +156,7 @@ fn live(
 
 /// Lets the command of a container run.
 pub(super) fn start(capsule: &mut Capsule, prepared: &Prepared) -> Result<(), Error> {
-    if prepared.own_network {
+    if prepared.own_network && userns::current().is_none() {
         loopback::up(capsule.pid())?;
     }
     capsule.start()

@@ -45,7 +45,7 @@ pub(crate) fn run(args: &PsArgs, context: &Context) -> Result<u8, Failure> {
     bindings.retain(|binding| args.all || binding.status != Status::Exited);
     let listed: Vec<Listed<'_>> = bindings.iter().map(Listed::of).collect();
     output::data(args.format, &listed, || {
-        let rows: Vec<Vec<String>> = bindings.iter().map(|binding| row(binding)).collect();
+        let rows: Vec<Vec<String>> = bindings.iter().map(row).collect();
         table(
             &["NAME", "STATUS", "CREATED", "ENGINE", "IMAGE", "COMMAND", "DEVICES"],
             &rows,

@@ -71,7 +71,7 @@ pub(crate) struct RunArgs {
     /// Whether others may use the same GPUs meanwhile: shared or exclusive [default: shared]
     #[arg(long)]
     isolation: Option<Isolation>,
-    /// Passed on by Bolt; the native engine needs root all the same
+    /// Without root on the host, in a user namespace: what an ordinary user has anyway; to root it is nothing new
     #[arg(long)]
     rootless: bool,
     /// Driver capabilities: all, or some of compute,compat32,graphics,utility,video,display,ngx [default: as the profile]

@@ -140,7 +140,12 @@ fn an_image_is_pulled_run_listed_and_removed() {
 fn layers_are_shared_and_the_machines_own_platform_is_chosen() {
     let (machine, registry) = (Machine::new("t4"), Registry::start());
     let base = small_tar();
-    let first = layout(&machine, "first", &[base.clone()], &json!({ "Cmd": ["true"] }));
+    let first = layout(
+        &machine,
+        "first",
+        std::slice::from_ref(&base),
+        &json!({ "Cmd": ["true"] }),
+    );
     registry.push(&first.dir, "test-amd64", "a:1");
     let top = TarWriter::new().file("top", "x").finish();
     let second = layout(&machine, "second", &[base, top], &json!({ "Cmd": ["cat", "/top"] }));

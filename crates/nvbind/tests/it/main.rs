@@ -11,6 +11,7 @@ mod image;
 mod mig;
 mod native;
 mod peer;
+mod rootless;
 mod simulator;
 mod support;
 mod surface;
