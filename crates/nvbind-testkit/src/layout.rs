@@ -195,6 +195,15 @@ impl TarWriter {
         self.link(tar::EntryType::Directory, path, "")
     }
 
+    /// Adds a folder that only its owner, who is not root, can write to.
+    pub fn folder_of(mut self, path: &str, uid: u64) -> Self {
+        let mut header = Self::header(tar::EntryType::Directory, path, 0);
+        header.set_uid(uid);
+        header.set_cksum();
+        self.0.append(&header, std::io::empty()).expect("a layout of the tests");
+        self
+    }
+
     /// Adds a symbolic link.
     pub fn symlink(self, path: &str, target: &str) -> Self {
         self.link(tar::EntryType::Symlink, path, target)

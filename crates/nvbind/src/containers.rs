@@ -1,7 +1,7 @@
 //! The containers that nvbind started: its ledger, and the engine that has each.
 
 use crate::failure::{Failure, UNABLE};
-use crate::output;
+use crate::{output, sweep};
 use nvbind_alloc::{Binding, Change, Ledger, Owner, Status};
 use nvbind_config::Config;
 #[cfg(feature = "bolt")]
@@ -88,6 +88,12 @@ impl Containers {
         }
     }
 
+    /// Whether a container is one of our own.
+    pub(crate) fn is_native(&self, key: &str) -> bool {
+        let found = self.ledger.find(key);
+        found.is_ok_and(|binding| matches!(Engine::of(&binding), Engine::Native))
+    }
+
     /// Removes a container that has ended; with `force` one that runs, too.
     pub(crate) fn remove(&mut self, key: &str, force: bool) -> Result<(), Failure> {
         let binding = self.ledger.find(key)?;
@@ -161,7 +167,11 @@ impl Containers {
 
     /// Ends what has lost its nvbind. Containers of other engines that run in the background need none.
     fn recover(&mut self) -> Result<(), Failure> {
-        native::recover(&mut self.ledger, &self.dirs)?;
+        if rustix::process::geteuid().is_root() {
+            native::recover(&mut self.ledger, &self.dirs)?;
+        } else if self.ledger.dead()?.iter().any(|binding| binding.cgroup.is_some()) {
+            sweep::run(&self.dirs.state)?;
+        }
         for binding in self.ledger.dead()? {
             let me = Owner::current().map_err(|error| Failure::io("cannot read /proc/self", &error))?;
             // An engine that does not answer keeps its binding: the next command asks again.

@@ -10,10 +10,11 @@ use crate::{output, shim, supervise};
 use nvbind_alloc::{Binding, Owner, Status};
 use nvbind_cdi::{Edits, GenerateOptions};
 use nvbind_config::{Config, Roots};
+use nvbind_engine::image::Registries;
 use nvbind_engine::native::{self, Request, Step};
 use nvbind_engine::{Context as EngineContext, ExitStatus, GpuAccess, containerd, docker, podman};
 use nvbind_gpu::{Capabilities, Host};
-use nvbind_workload::{DeviceRef, Draft, DriverChoice, Isolation, Profile, Runtime, Selector, Workload};
+use nvbind_workload::{DeviceRef, Draft, DriverChoice, ImageRef, Isolation, Profile, Runtime, Selector, Workload};
 
 /// Everything that is settled before an engine is asked.
 struct Plan<'plan> {
@@ -143,7 +144,7 @@ impl Plan<'_> {
             workload: &self.workload,
             edits: &edits,
             devices: &self.devices,
-            registries: &registries(self.config),
+            registries: &self.registries(),
         };
         let (ledger, dirs) = (&mut containers.ledger, &containers.dirs);
         let mut bar = Bar::default();
@@ -155,6 +156,14 @@ impl Plan<'_> {
         native::launch(ledger, dirs, &request, &mut supervisor, &mut show)?;
         output::text(&format!("{}\n", self.workload.name))?;
         Ok(0)
+    }
+
+    /// What is to be known of registries, where one may be asked.
+    fn registries(&self) -> Registries {
+        match (&self.workload.image, &self.workload.rootfs) {
+            (Some(ImageRef::Name(_)), None) => registries(self.config),
+            _ => Registries::default(),
+        }
     }
 
     /// What the container needs for its devices and its kind of work.

@@ -10,18 +10,23 @@ mod output;
 mod progress;
 mod shim;
 mod supervise;
+mod sweep;
 mod table;
 
 use crate::cli::Cli;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::supervise::Supervise;
+use crate::sweep::Sweep;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     if let Some(supervise) = Supervise::parse(std::env::args_os().skip(1)) {
         return end(supervise.run(), false);
+    }
+    if let Some(sweep) = Sweep::parse(std::env::args_os().skip(1)) {
+        return end(sweep.run(), false);
     }
     let words = match std::env::args_os().map(OsString::into_string).collect() {
         Ok(words) => words,

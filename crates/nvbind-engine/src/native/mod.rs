@@ -32,4 +32,4 @@ pub use logs::logs;
 pub use recover::recover;
 pub use run::{Request, Step, new_id, run};
 pub use supervise::{launch, supervise};
-pub use userns::Rootless;
+pub use userns::{Rootless, own_files};

@@ -63,6 +63,12 @@ pub(super) fn enter() -> Result<Option<Rootless>, Error> {
     Ok(current())
 }
 
+/// Makes the calling process, which must have one thread, able to change what containers and images of an ordinary user
+/// consist of, for as long as it runs; root is able as it is. Other engines are not to be asked from there on.
+pub fn own_files() -> Result<(), Error> {
+    enter().map(|_| ())
+}
+
 /// What containers can have where nvbind is root of a user namespace only; `None` where it is root of the host.
 pub(super) fn current() -> Option<Rootless> {
     let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();

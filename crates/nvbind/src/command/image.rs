@@ -11,6 +11,7 @@ use clap::{Args, Subcommand};
 use nvbind_alloc::Status;
 use nvbind_config::Config;
 use nvbind_engine::image::{Listed, Registries, Removed, Store};
+use nvbind_engine::native;
 use serde::Serialize;
 
 /// The commands.
@@ -86,8 +87,13 @@ pub(crate) fn run(command: &ImageCommand, context: &Context) -> Result<u8, Failu
     // Opened first: what a killed nvbind left does not hold an image any more.
     let containers = Containers::open(&config)?;
     let store = Store::new(containers.dirs.images());
+    // Read first: from inside a user namespace, root's files are nobody's.
+    let registries = registries(&config);
+    if !matches!(command, ImageCommand::Ls(_)) {
+        native::own_files()?;
+    }
     match command {
-        ImageCommand::Pull(args) => pull(args, &store, &config)?,
+        ImageCommand::Pull(args) => pull(args, &store, &registries)?,
         ImageCommand::Ls(args) => list(args, &store)?,
         ImageCommand::Rm(args) => remove(args, &store, &containers)?,
         ImageCommand::Prune(args) => {
@@ -101,14 +107,12 @@ pub(crate) fn run(command: &ImageCommand, context: &Context) -> Result<u8, Failu
 
 /// What the configuration says of registries.
 pub(crate) fn registries(config: &Config) -> Registries {
-    Registries {
-        insecure: config.registry.insecure.clone(),
-    }
+    Registries::of_host(&config.registry.insecure)
 }
 
-fn pull(args: &PullArgs, store: &Store, config: &Config) -> Result<(), Failure> {
+fn pull(args: &PullArgs, store: &Store, registries: &Registries) -> Result<(), Failure> {
     let mut bar = Bar::default();
-    let image = store.pull(&args.image, &registries(config), &mut |step| bar.show(step))?;
+    let image = store.pull(&args.image, registries, &mut |step| bar.show(step))?;
     drop(bar);
     output::data(args.format, &Row::of(&image), || {
         format!("{} {}\n", image.name, image.digest.as_deref().unwrap_or_default())

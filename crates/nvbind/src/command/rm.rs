@@ -17,8 +17,12 @@ pub(crate) struct RmArgs {
 
 pub(crate) fn run(args: &RmArgs, context: &Context) -> Result<u8, Failure> {
     let mut containers = Containers::open(&context.config()?)?;
-    args.containers
-        .iter()
+    // Those of other engines first: for an ordinary user, native ones are removed from inside a user namespace.
+    let (native, other): (Vec<&String>, Vec<&String>) =
+        args.containers.iter().partition(|key| containers.is_native(key));
+    other
+        .into_iter()
+        .chain(native)
         .try_for_each(|key| containers.remove(key, args.force))?;
     Ok(0)
 }

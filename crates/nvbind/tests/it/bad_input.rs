@@ -315,25 +315,3 @@ fn an_nvml_that_does_not_load_is_said_and_procfs_answers() {
     assert_eq!(info["gpus"].as_array().map(Vec::len), Some(machine.uuids().len()));
     assert!(stderr(&output).contains("libnvidia-ml"), "{}", stderr(&output));
 }
-
-#[test]
-fn an_ordinary_user_is_told_what_is_missing() {
-    let machine = Machine::new("t4");
-    let rootfs = machine.rootfs();
-    machine.ok(&["info"]);
-    // The build's own folder may be closed to others, so the program goes along.
-    let dir = machine.dir();
-    let program = dir.join("nvbind");
-    fs::copy(env!("CARGO_BIN_EXE_nvbind"), &program).expect("copy");
-    fs::set_permissions(dir, fs::Permissions::from_mode(0o755)).expect("chmod");
-    let mut command = Command::new("setpriv");
-    command
-        .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
-        .arg(&program);
-    command
-        .env("NVBIND_STATE_DIR", "/tmp/nvbind-it-nobody")
-        .args(["run", "--rootfs", &rootfs, "--", "true"]);
-    let output = command.output().expect("setpriv");
-    let _ = fs::remove_dir_all("/tmp/nvbind-it-nobody");
-    assert_refused(&output, 3, &["root"]);
-}

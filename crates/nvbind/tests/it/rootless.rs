@@ -282,6 +282,8 @@ fn images_of_a_user_are_its_own() {
         layout.layer(&small_tar(), Packing::Gzip);
         let top = TarWriter::new()
             .file("marker", "from the image\n")
+            .folder_of("owned", 7)
+            .file("owned/file", "x")
             .file("etc/.wh.hostname", "")
             .finish();
         layout.layer(&top, Packing::Gzip);

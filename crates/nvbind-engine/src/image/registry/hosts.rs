@@ -22,11 +22,14 @@ struct Entry {
     insecure: bool,
 }
 
-/// Whether plain HTTP may be spoken to a registry: one of this machine, or one that a configuration names as insecure.
+/// Whether plain HTTP may be spoken to a registry: one of this machine, or one that is named as insecure.
 pub(super) fn may_be_plain(registry: &str, insecure: &[String]) -> bool {
-    is_loopback(registry)
-        || insecure.iter().any(|host| host == registry)
-        || files().iter().any(|file| names(file, registry))
+    is_loopback(registry) || insecure.iter().any(|host| host == registry)
+}
+
+/// The registries that podman's files on this host name as insecure.
+pub(super) fn named_insecure() -> Vec<String> {
+    files().iter().flat_map(|file| insecure_in(file)).collect()
 }
 
 fn is_loopback(registry: &str) -> bool {
@@ -44,16 +47,15 @@ fn files() -> Vec<PathBuf> {
 }
 
 /// A file that others can write, or that cannot be read, loosens nothing.
-fn names(file: &Path, registry: &str) -> bool {
+fn insecure_in(file: &Path) -> Vec<String> {
     let text = nvbind_config::trusted::read(file).unwrap_or_default();
     let conf: Conf = toml::from_str(&text).unwrap_or_default();
-    let host = |entry: &Entry| {
-        let name = entry.location.clone().or(entry.prefix.clone()).unwrap_or_default();
+    let host = |entry: Entry| {
+        let name = entry.location.or(entry.prefix).unwrap_or_default();
         name.split('/').next().map(str::to_owned)
     };
-    conf.registry
-        .iter()
-        .any(|entry| entry.insecure && host(entry).as_deref() == Some(registry))
+    let insecure = conf.registry.into_iter().filter(|entry| entry.insecure);
+    insecure.filter_map(host).collect()
 }
 
 #[cfg(test)]
@@ -89,8 +91,7 @@ mod tests {
         let text = "unqualified-search-registries = [\"docker.io\"]\n[[registry]]\nlocation = \"lab:5000\"\ninsecure = true\n\
                     [[registry]]\nprefix = \"safe:5000\"\n";
         std::fs::write(file.path(), text).unwrap();
-        assert!(names(file.path(), "lab:5000"));
-        assert!(!names(file.path(), "safe:5000") && !names(file.path(), "lab:5001"));
+        assert_eq!(insecure_in(file.path()), ["lab:5000"]);
         assert!(may_be_plain("mine:80", &["mine:80".to_owned()]) && !may_be_plain("mine:81", &["mine:80".to_owned()]));
     }
 }

@@ -47,6 +47,15 @@ pub struct Registries {
     pub insecure: Vec<String>,
 }
 
+impl Registries {
+    /// Those that `insecure` and podman's files on this host name.
+    pub fn of_host(insecure: &[String]) -> Self {
+        Self {
+            insecure: insecure.iter().cloned().chain(hosts::named_insecure()).collect(),
+        }
+    }
+}
+
 /// One image in its registry.
 pub(super) struct Session {
     runtime: Runtime,
