@@ -87,6 +87,7 @@ fn run(ledger: &mut Ledger, dirs: &Dirs, arguments: &mut VecDeque<String>) -> Re
         workload: &workload,
         edits: &edits,
         devices: &devices,
+        facts: None,
         registries: &Registries::default(),
     };
     if !workload.detach {

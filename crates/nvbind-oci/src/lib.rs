@@ -22,4 +22,4 @@ mod version;
 
 pub use apply::apply;
 pub use error::Error;
-pub use request::{Devices, ExtraDevices, GpuFacts, HostFacts, Request, Requirement, request};
+pub use request::{Devices, ExtraDevices, GpuFacts, HostFacts, Request, Requirement, check_requirements, request};

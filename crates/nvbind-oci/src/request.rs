@@ -14,7 +14,7 @@ use nvbind_gpu::Capabilities;
 use serde_json::Value;
 
 pub use extra::ExtraDevices;
-pub use requirement::{GpuFacts, HostFacts, Requirement};
+pub use requirement::{GpuFacts, HostFacts, Requirement, check_requirements};
 
 /// Which devices.
 #[derive(Debug, Clone, PartialEq, Eq)]

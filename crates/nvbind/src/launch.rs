@@ -13,7 +13,8 @@ use nvbind_config::{Config, Roots};
 use nvbind_engine::image::Registries;
 use nvbind_engine::native::{self, Request, Step};
 use nvbind_engine::{Context as EngineContext, ExitStatus, GpuAccess, containerd, docker, podman};
-use nvbind_gpu::{Capabilities, Host};
+use nvbind_gpu::{Capabilities, Gpu, Host};
+use nvbind_oci::{GpuFacts, HostFacts};
 use nvbind_workload::{DeviceRef, Draft, DriverChoice, ImageRef, Isolation, Profile, Runtime, Selector, Workload};
 
 /// Everything that is settled before an engine is asked.
@@ -137,6 +138,7 @@ impl Plan<'_> {
         // A container in the foreground has this process's standard input, as a command without a container has.
         self.workload.stdin = !self.workload.detach;
         let edits = self.edits()?;
+        let facts = self.facts();
         let engine = self.runtime.as_str();
         let request = Request {
             id: &self.id,
@@ -144,6 +146,7 @@ impl Plan<'_> {
             workload: &self.workload,
             edits: &edits,
             devices: &self.devices,
+            facts: facts.as_ref(),
             registries: &self.registries(),
         };
         let (ledger, dirs) = (&mut containers.ledger, &containers.dirs);
@@ -156,6 +159,25 @@ impl Plan<'_> {
         native::launch(ledger, dirs, &request, &mut supervisor, &mut show)?;
         output::text(&format!("{}\n", self.workload.name))?;
         Ok(0)
+    }
+
+    /// What the image's requirements are held against; `None` where they are not to be checked.
+    fn facts(&self) -> Option<HostFacts> {
+        let Found { host, .. } = self.found.as_ref().filter(|_| self.config.request.requirements)?;
+        let version = |(major, minor): (u32, u32)| format!("{major}.{minor}");
+        let is_given = |gpu: &&Gpu| {
+            let mut uuids = gpu.mig.devices.iter().map(|mig| &mig.uuid).chain([&gpu.uuid]);
+            uuids.any(|uuid| self.devices.contains(uuid))
+        };
+        let of_gpu = |gpu: &Gpu| GpuFacts {
+            compute_capability: gpu.compute_capability.map(version),
+            brand: gpu.brand.clone(),
+        };
+        Some(HostFacts {
+            driver_version: host.driver.version.clone(),
+            cuda_version: host.driver.cuda_version.map(version),
+            gpus: host.gpus.iter().filter(is_given).map(of_gpu).collect(),
+        })
     }
 
     /// What is to be known of registries, where one may be asked.

@@ -128,6 +128,9 @@ pub(super) fn resolve(
     if workload.command.is_empty() {
         return Err(Error::NoCommand);
     }
+    if let Some(facts) = request.facts {
+        nvbind_oci::check_requirements(&workload.env, facts)?;
+    }
     Ok(Resolved { workload, image })
 }
 

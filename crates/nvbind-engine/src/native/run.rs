@@ -6,6 +6,7 @@ use crate::native::capsule::{Capsule, Streams};
 use crate::native::{Dirs, Error, cgroup, foreground, lifecycle, loopback, rootfs, terminal, userns};
 use nvbind_alloc::{Binding, Change, Ledger, Owner, Status};
 use nvbind_cdi::Edits;
+use nvbind_oci::HostFacts;
 use nvbind_workload::Workload;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -23,6 +24,8 @@ pub struct Request<'a> {
     pub edits: &'a Edits,
     /// UUIDs of its devices.
     pub devices: &'a [String],
+    /// What is known of the host, for `NVIDIA_REQUIRE_*` of the image; `None` without devices, of which nothing is required.
+    pub facts: Option<&'a HostFacts>,
     /// What is to be known of the registries that the image may come from.
     pub registries: &'a Registries,
 }

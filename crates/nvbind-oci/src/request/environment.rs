@@ -28,6 +28,17 @@ impl<'a> Environment<'a> {
         }
     }
 
+    /// The variables alone, of a container that is not privileged.
+    pub(super) fn of_pairs(pairs: &'a [(String, String)]) -> Self {
+        Self {
+            entries: pairs
+                .iter()
+                .map(|(name, value)| (name.as_str(), value.as_str()))
+                .collect(),
+            is_privileged: false,
+        }
+    }
+
     /// The value of a variable; the last wins where one is set twice.
     pub(super) fn get(&self, name: &str) -> Option<&'a str> {
         self.entries

@@ -56,6 +56,16 @@ pub struct GpuFacts {
     pub brand: Option<String>,
 }
 
+/// Checks the `NVIDIA_REQUIRE_*` among variables, for engines that start the container themselves.
+///
+/// # Errors
+///
+/// When one is not met, or is no requirement.
+pub fn check_requirements(env: &[(String, String)], host: &HostFacts) -> Result<(), Error> {
+    let requirements = of(&Environment::of_pairs(env), &RequestConfig::default())?;
+    requirements.iter().try_for_each(|requirement| requirement.check(host))
+}
+
 /// The requirements of a container, unless it or the configuration waives them.
 pub(super) fn of(env: &Environment<'_>, heard: &RequestConfig) -> Result<Vec<Requirement>, Error> {
     let waived = env.get("NVIDIA_DISABLE_REQUIRE").is_some_and(is_true);

@@ -437,3 +437,36 @@ fn a_mig_device_is_given_by_name_and_by_uuid() {
     assert_ne!(whole.status.code(), Some(0));
     assert!(stderr(&whole).contains("MIG"), "{}", stderr(&whole));
 }
+
+#[test]
+fn what_an_image_requires_is_checked() {
+    let machine = Machine::new("hgx-h100");
+    let rootfs = machine.rootfs();
+    let run = |gpu: &str, requirement: &str| {
+        let requirement = format!("NVIDIA_REQUIRE_CUDA={requirement}");
+        machine.output(&[
+            "run",
+            "--gpu",
+            gpu,
+            "--env",
+            &requirement,
+            "--rootfs",
+            &rootfs,
+            "--",
+            "true",
+        ])
+    };
+    for met in ["cuda>=12.0", "arch>=9.0,driver>=535", "cuda>=99 brand=nvidia"] {
+        let output = run("0", met);
+        assert!(output.status.success(), "{met}: {}", stderr(&output));
+    }
+    let output = run("0", "cuda>=99");
+    assert_eq!(output.status.code(), Some(5), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("NVIDIA_REQUIRE_CUDA=cuda>=99 is not met: cuda is 12."),
+        "{}",
+        stderr(&output)
+    );
+    // Without a GPU nothing is required of it.
+    assert!(run("none", "cuda>=99").status.success());
+}
