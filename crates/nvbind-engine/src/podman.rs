@@ -435,6 +435,21 @@ mod tests {
     }
 
     #[test]
+    fn an_image_is_asked_for_as_the_user_said() {
+        let words_for = |pull| {
+            let workload = Workload {
+                image: Some(ImageRef::Name("a".into())),
+                pull,
+                ..Workload::new("job")
+            };
+            words(&workload, &GpuAccess::none(), None).unwrap().join(" ")
+        };
+        assert!(words_for(Pull::Always).contains(" --pull=always "));
+        assert!(words_for(Pull::Never).contains(" --pull=never "));
+        assert!(!words_for(Pull::Missing).contains("--pull"));
+    }
+
+    #[test]
     fn gpus_need_the_shim() {
         let workload = Workload {
             image: Some(ImageRef::Name("a".into())),

@@ -27,6 +27,8 @@ pub struct Listed {
 impl Store {
     /// The images that are here, in the order of their names.
     pub fn list(&self) -> Result<Vec<Listed>, Error> {
+        // Whoever removes asks for the same locks as this does.
+        let _lock = self.dir().exists().then(|| self.enter()).transpose()?;
         let names = self.names()?;
         names.into_iter().map(|image| self.describe(image)).collect()
     }

@@ -55,7 +55,10 @@ impl Store {
             Err(error) => Err(Error::store(&path, "cannot be read")(error)),
             Ok(bytes) => {
                 let document: Document = manifest::parse("store", FILE, &bytes)?;
-                Ok(document.images)
+                match document.version <= VERSION {
+                    true => Ok(document.images),
+                    false => Err(manifest::malformed("store", FILE, "a newer nvbind wrote it")),
+                }
             }
         }
     }

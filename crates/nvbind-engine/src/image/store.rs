@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! images.json            which image has which name
-//! blobs/sha256/<digest>  manifests and configurations; layers only until they are unpacked
+//! blobs/sha256/<digest>  configurations; layers only until they are unpacked
 //! layers/<chain>/        a layer, unpacked, under the name of it and all below it: diff/ (or whole/), size
 //! incoming/              what is on its way
 //! ```

@@ -80,7 +80,8 @@ pub(super) fn begin(
     request: &Request<'_>,
     on_step: &mut (dyn FnMut(Step) + Send),
 ) -> Result<Resolved, Error> {
-    if let Some(rootless) = userns::enter()? {
+    userns::enter()?;
+    if let Some(rootless) = userns::current() {
         on_step(Step::Rootless(rootless));
         if request.workload.memory_bytes.is_some() || request.workload.cpus.is_some() {
             return Err(Error::Limits);

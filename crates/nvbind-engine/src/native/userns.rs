@@ -54,19 +54,19 @@ pub struct Rootless {
     pub ids: u32,
 }
 
-/// Makes the calling process, which must have one thread, root of a user namespace; `None` for root, who needs none. Once
-/// it is there, nothing more is done.
-pub(super) fn enter() -> Result<Option<Rootless>, Error> {
-    if !rustix::process::geteuid().is_root() {
-        make()?;
+/// Makes the calling process, which must have one thread, root of a user namespace. Root needs none, and once it is there
+/// nothing more is done.
+pub(super) fn enter() -> Result<(), Error> {
+    match rustix::process::geteuid().is_root() {
+        true => Ok(()),
+        false => make(),
     }
-    Ok(current())
 }
 
 /// Makes the calling process, which must have one thread, able to change what containers and images of an ordinary user
 /// consist of, for as long as it runs; root is able as it is. Other engines are not to be asked from there on.
 pub fn own_files() -> Result<(), Error> {
-    enter().map(|_| ())
+    enter()
 }
 
 /// What containers can have where nvbind is root of a user namespace only; `None` where it is root of the host.
