@@ -5,7 +5,7 @@ export CARGO_TARGET_DIR ?= $(CURDIR)/target
 PREFIX ?= /usr/local
 BUILD := $(CURDIR)/build
 
-.PHONY: help demo test bench attacks fuzz build install uninstall lint features setup setup-test
+.PHONY: help demo test bench attacks fuzz build install install-units uninstall lint features setup setup-test
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -38,7 +38,7 @@ fuzz: setup ## every fuzz target under libFuzzer, FUZZ_SECONDS each (default 60)
 lint: setup-test ## format, clippy, licences
 	@scripts/lint
 
-install: build ## install to PREFIX (default /usr/local)
+install: build install-units ## install to PREFIX (default /usr/local)
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/nvbind $(DESTDIR)$(PREFIX)/share/man/man1 \
 	    $(DESTDIR)$(PREFIX)/share/bash-completion/completions
 	install -m 755 $(BUILD)/bin/nvbind $(BUILD)/bin/nvbind-runtime $(BUILD)/bin/nvbind-hook $(DESTDIR)$(PREFIX)/bin/
@@ -46,7 +46,13 @@ install: build ## install to PREFIX (default /usr/local)
 	$(BUILD)/bin/nvbind man --output $(DESTDIR)$(PREFIX)/share/man/man1
 	$(BUILD)/bin/nvbind completions bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/nvbind
 
+install-units: ## install the systemd unit and the udev rule to PREFIX
+	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system $(DESTDIR)$(PREFIX)/lib/udev/rules.d
+	sed 's|@BINDIR@|$(PREFIX)/bin|' dist/systemd/nvbind-cdi-watch.service > $(DESTDIR)$(PREFIX)/lib/systemd/system/nvbind-cdi-watch.service
+	install -m 644 dist/systemd/60-nvbind.rules $(DESTDIR)$(PREFIX)/lib/udev/rules.d/
+
 uninstall: ## remove what install put there
 	rm -f $(DESTDIR)$(PREFIX)/bin/nvbind $(DESTDIR)$(PREFIX)/bin/nvbind-runtime $(DESTDIR)$(PREFIX)/bin/nvbind-hook \
+	    $(DESTDIR)$(PREFIX)/lib/systemd/system/nvbind-cdi-watch.service $(DESTDIR)$(PREFIX)/lib/udev/rules.d/60-nvbind.rules \
 	    $(DESTDIR)$(PREFIX)/share/man/man1/nvbind*.1 $(DESTDIR)$(PREFIX)/share/bash-completion/completions/nvbind
 	rm -rf $(DESTDIR)$(PREFIX)/lib/nvbind

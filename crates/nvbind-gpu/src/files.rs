@@ -153,6 +153,14 @@ pub fn path_order(a: &Path, b: &Path) -> Ordering {
     differing.map_or_else(|| a.len().cmp(&b.len()), |(a, b)| rank(*a).cmp(&rank(*b)))
 }
 
+/// The folders on the host in which driver libraries are looked for, of those that exist: a driver that is installed,
+/// replaced or removed changes one of them.
+pub fn driver_folders(roots: &Roots, options: &SearchOptions) -> Result<Vec<PathBuf>, Error> {
+    let root = crate::discover::open_driver_root(roots)?;
+    let folders = libraries::folders(&root, &options.library_paths);
+    Ok(folders.iter().map(|folder| root.host(folder.path())).collect())
+}
+
 /// Finds the driver's files below the driver root: those of that version, or without one those of the newest there.
 pub fn driver_files(roots: &Roots, version: Option<&str>, options: &SearchOptions) -> Result<DriverFiles, Error> {
     let root = crate::discover::open_driver_root(roots)?;

@@ -95,6 +95,13 @@ pub(crate) struct Folder {
     names: Rc<[Name]>,
 }
 
+impl Folder {
+    /// The folder, as a path in a container.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
 /// The library folders of a root, each once.
 pub(crate) fn folders(root: &RootFs, extra: &[PathBuf]) -> Vec<Folder> {
     let mut bases: Vec<PathBuf> = extra.to_vec();

@@ -76,6 +76,18 @@ pub(crate) fn is_coherent(device: &Device<'_>) -> bool {
 /// `NVML_STRUCT_VERSION(DeviceAddressingMode, 1)` of nvml.h: size and number of the struct.
 const ADDRESSING_MODE_V1: u32 = size_of::<nvmlDeviceAddressingMode_v1_t>() as u32 | 1 << 24;
 
+/// Whether rows of memory wait for a reset to be replaced, and whether that has failed for one.
+#[allow(unsafe_code)]
+pub(crate) fn remapped_rows(device: &Device<'_>) -> Result<(bool, bool), NvmlError> {
+    // SAFETY: the function writes one unsigned int to each of its last four arguments.
+    let [_, _, pending, failed] = ask(device, [0_u32; 4], |lib, handle, rows| unsafe {
+        let rows = rows.cast::<u32>();
+        let call = nvml_sym(lib.nvmlDeviceGetRemappedRows.as_ref())?;
+        Ok(call(handle, rows, rows.add(1), rows.add(2), rows.add(3)))
+    })?;
+    Ok((pending != 0, failed != 0))
+}
+
 /// Calls a function that fills one value for a device.
 #[allow(unsafe_code)]
 fn ask<T>(

@@ -67,6 +67,7 @@ pub fn change_instances<T>(
 pub fn xid(root: &Path, gpu: &str, code: u64) -> Result<(), Error> {
     change_gpus(root, gpu, |state, index| {
         push_xid(state, index, code);
+        kernel::log_xid(root, state.xid_count, &state.gpus[index].bus, code)?;
         let gpu = &mut state.gpus[index];
         gpu.lost |= code == XID_FALLEN_OFF_THE_BUS;
         gpu.ecc_uncorrected += u64::from(code == XID_DOUBLE_BIT_ECC);

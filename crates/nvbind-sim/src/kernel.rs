@@ -1,7 +1,7 @@
 //! What a kernel with NVIDIA's modules shows: device nodes, `/proc`, `/sys`.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
@@ -69,6 +69,12 @@ impl Node {
     }
 }
 
+/// What the driver writes behind the code of an Xid error.
+const XID_MESSAGES: [(u64, &str); 2] = [
+    (48, ", DBE (double bit error) ECC error"),
+    (79, ", GPU has fallen off the bus."),
+];
+
 const CAPS_FOLDER: &str = "dev/nvidia-caps";
 
 /// Makes everything below `dev`, `proc` and `sys` in a fresh root.
@@ -116,6 +122,26 @@ pub(crate) fn sync_mig(root: &Path, state: &State) -> Result<(), Error> {
     }
     wanted.iter().try_for_each(|node| make_node(root, node))?;
     state.gpus.iter().try_for_each(|gpu| write_capabilities(root, gpu))
+}
+
+/// Writes an Xid error to the kernel's log as the driver does; `number` tells the records apart.
+pub(crate) fn log_xid(root: &Path, number: u64, bus: &str, code: u64) -> Result<(), Error> {
+    let path = root.join("dev/kmsg");
+    // The driver leaves the PCI function out.
+    let slot = bus.rsplit_once('.').map_or(bus, |(slot, _)| slot);
+    let what = XID_MESSAGES
+        .iter()
+        .find(|(known, _)| *known == code)
+        .map_or("", |(_, what)| what);
+    let record =
+        format!("3,{number},{number},-;NVRM: Xid (PCI:{slot}): {code}, pid='<unknown>', name=<unknown>{what}\n");
+    parent(&path)?;
+    let mut file = fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(&path)
+        .map_err(Error::io("write", &path))?;
+    file.write_all(record.as_bytes()).map_err(Error::io("write", &path))
 }
 
 /// `config` and `monitor` are always there.

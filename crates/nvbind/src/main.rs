@@ -4,6 +4,7 @@ mod cli;
 mod command;
 mod containers;
 mod context;
+mod doctor;
 mod failure;
 mod launch;
 mod output;
@@ -12,6 +13,7 @@ mod shim;
 mod supervise;
 mod sweep;
 mod table;
+mod watch;
 
 use crate::cli::Cli;
 use crate::context::Context;

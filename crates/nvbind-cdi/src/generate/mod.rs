@@ -17,7 +17,7 @@ pub use select::Strategy;
 use crate::{Device, Edits, Error, Spec, annotation};
 use device::DeviceEdits;
 use nvbind_config::Roots;
-use nvbind_gpu::{DriverFiles, Host, Link, Platform};
+use nvbind_gpu::{DriverFiles, Host, Link, Platform, Source};
 use std::collections::BTreeMap;
 
 /// Name of the device that stands for all devices of the spec together.
@@ -36,6 +36,8 @@ pub struct Made {
     pub spec: Spec,
     /// What went wrong without keeping the spec from being made, a line each.
     pub warnings: Vec<String>,
+    /// Who told of the GPUs; `None` where the mode asks no one.
+    pub source: Option<Source>,
 }
 
 /// Looks at the host as `options.mode` says and makes the spec.
@@ -43,6 +45,7 @@ pub fn make(roots: &Roots, options: &GenerateOptions) -> Result<Made, Error> {
     let without_warnings = |spec| Made {
         spec,
         warnings: Vec::new(),
+        source: None,
     };
     if let Some(made) = extra::generate(roots, options) {
         return made.map(without_warnings);
@@ -54,9 +57,10 @@ pub fn make(roots: &Roots, options: &GenerateOptions) -> Result<Made, Error> {
     let files = nvbind_gpu::driver_files(roots, host.driver.version.as_deref(), &options.search_options())?;
     let spec = generate(roots, &host, &files, options)?;
     let warnings = host.warnings.clone();
+    let source = Some(host.source);
     // Who makes a spec is at its end mostly: taking thousands of small things apart again would be for nothing.
     std::mem::forget((host, files));
-    Ok(Made { spec, warnings })
+    Ok(Made { spec, warnings, source })
 }
 
 /// Makes the spec of a host's GPUs, of the lowest CDI version that its content needs.

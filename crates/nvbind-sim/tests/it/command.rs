@@ -165,6 +165,13 @@ fn a_lost_gpu_comes_back_as_after_boot() {
     let gpu = state::read(root.path()).unwrap().gpus[1].clone();
     assert!(gpu.lost);
     assert_eq!(gpu.xids.iter().map(|xid| xid.code).collect::<Vec<_>>(), [31, 79]);
+    // The kernel's log tells both, without the PCI function.
+    let log = std::fs::read_to_string(root.path().join("dev/kmsg")).unwrap();
+    let slot = gpu.bus.trim_end_matches(".0");
+    assert!(
+        log.lines().count() == 2 && log.contains(&format!("NVRM: Xid (PCI:{slot}): 79, ")),
+        "{log}"
+    );
     restore(root.path(), "1").unwrap();
     let gpu = state::read(root.path()).unwrap().gpus[1].clone();
     assert!(!gpu.lost && gpu.utilization == 0);

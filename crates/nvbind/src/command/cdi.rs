@@ -2,6 +2,7 @@
 
 mod generate;
 mod transform;
+mod watch;
 
 use crate::cli::Format;
 use crate::context::Context;
@@ -17,6 +18,8 @@ use std::path::{Path, PathBuf};
 pub(crate) enum CdiCommand {
     /// Make the spec of this host
     Generate(Box<GenerateArgs>),
+    /// Keep the spec right while the driver, the device nodes and the MIG layout change
+    Watch(Box<watch::WatchArgs>),
     /// List the devices that specs define
     List(ListArgs),
     /// Show what containers get for devices
@@ -74,6 +77,7 @@ pub(crate) struct ValidateArgs {
 pub(crate) fn run(command: &CdiCommand, context: &Context) -> Result<u8, Failure> {
     match command {
         CdiCommand::Generate(args) => generate::run(args, context)?,
+        CdiCommand::Watch(args) => return watch::run(args, context),
         CdiCommand::List(args) => list(args, context)?,
         CdiCommand::Show(args) => show(args, context)?,
         CdiCommand::Validate(args) => return validate(args, context),

@@ -2,6 +2,7 @@
 
 mod cdi;
 mod completions;
+mod doctor;
 pub(crate) mod image;
 mod info;
 mod logs;
@@ -36,6 +37,8 @@ pub(crate) enum Command {
     /// Pull, list and remove images
     #[command(subcommand)]
     Image(image::ImageCommand),
+    /// Find what is wrong on this host, say what to do, mend what is safe
+    Doctor(doctor::DoctorArgs),
     /// Make and look at Container Device Interface specs
     #[command(subcommand)]
     Cdi(cdi::CdiCommand),
@@ -64,6 +67,7 @@ pub(crate) fn run(command: Command, context: &Context) -> Result<u8, Failure> {
         Command::Stop(args) => stop::run(&args, context),
         Command::Rm(args) => rm::run(&args, context),
         Command::Image(command) => image::run(&command, context),
+        Command::Doctor(args) => doctor::run(&args, context),
         Command::Cdi(command) => cdi::run(&command, context),
         Command::Runtime(command) => runtime::run(&command, context),
         Command::System(command) => system::run(&command, context),

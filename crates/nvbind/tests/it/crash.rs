@@ -13,7 +13,7 @@ const EFFECTS: &str = "mkdir,mkdirat,rename,renameat,renameat2,unlink,unlinkat,r
     connect,unshare,setns,chmod,fchmod,fchmodat,chown,fchown,fdatasync,fsync,wait4,waitid,epoll_wait,execve";
 
 /// Runs `nvbind` under strace; kills it at its N-th call with an effect, if one is given. Returns how many there were.
-fn traced(machine: &Machine, arguments: &[&str], kill_at: Option<usize>) -> usize {
+pub(crate) fn traced(machine: &Machine, arguments: &[&str], kill_at: Option<usize>) -> usize {
     let log = machine.dir().join("strace.log");
     let nvbind = machine.nvbind();
     let mut command = Command::new("strace");

@@ -29,6 +29,7 @@ fn help_lists_commands_that_exist_and_each_has_help() {
     let commands = listed(&help);
     for wanted in [
         "info",
+        "doctor",
         "cdi",
         "run",
         "ps",

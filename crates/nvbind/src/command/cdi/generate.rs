@@ -6,8 +6,8 @@ use crate::failure::Failure;
 use crate::output;
 use clap::builder::FalseyValueParser;
 use clap::{Args, ValueHint};
-use nvbind_cdi::{Format, GenerateOptions, HookSteps, Mode, Spec};
-use nvbind_config::Config;
+use nvbind_cdi::{Format, GenerateOptions, HookSteps, Made, Mode, Spec};
+use nvbind_config::{Config, Roots};
 use std::env;
 use std::path::{Path, PathBuf};
 
@@ -159,17 +159,11 @@ pub(crate) struct GenerateArgs {
 }
 
 pub(super) fn run(args: &GenerateArgs, context: &Context) -> Result<(), Failure> {
-    let roots = args.roots(context);
-    let config = context.config_with(&roots)?;
-    let options = args.options(&config)?;
     let format = args.spec_format()?;
-    let mut made = nvbind_cdi::make(&context.roots(&config, &roots)?, &options)?;
-    made.warnings.iter().for_each(|warning| output::warn(warning));
-    if let Some(version) = &args.cdi_version {
-        made.spec.limit_version(version)?;
-    }
+    let host = args.host(context)?;
+    let made = args.make(&host)?;
     match args.output() {
-        Some(path) => write_all(&made.spec, path, format, &options)?,
+        Some(path) => write_all(&made.spec, path, format, &host.options)?,
         None => output::text(&made.spec.to_text(format)?)?,
     }
     // The process ends here: taking thousands of small things apart again would be for nothing.
@@ -177,8 +171,15 @@ pub(super) fn run(args: &GenerateArgs, context: &Context) -> Result<(), Failure>
     Ok(())
 }
 
+/// What the options mean on this machine.
+pub(super) struct GenerateHost {
+    pub(super) config: Config,
+    pub(super) roots: Roots,
+    pub(super) options: GenerateOptions,
+}
+
 /// Writes the spec, and where coherence is told the specs of either kind of GPU beside it.
-fn write_all(spec: &Spec, path: &Path, format: Format, options: &GenerateOptions) -> Result<(), Failure> {
+pub(super) fn write_all(spec: &Spec, path: &Path, format: Format, options: &GenerateOptions) -> Result<(), Failure> {
     super::write(spec, path, format)?;
     if options.coherent_annotations {
         for (word, part) in spec.by_coherence() {
@@ -211,7 +212,28 @@ fn path(given: Option<&String>) -> Option<&Path> {
 }
 
 impl GenerateArgs {
-    fn output(&self) -> Option<&Path> {
+    /// The machine and the options for it.
+    pub(super) fn host(&self, context: &Context) -> Result<GenerateHost, Failure> {
+        let roots = self.roots(context);
+        let config = context.config_with(&roots)?;
+        Ok(GenerateHost {
+            options: self.options(&config)?,
+            roots: context.roots(&config, &roots)?,
+            config,
+        })
+    }
+
+    /// The spec that is asked for.
+    pub(super) fn make(&self, host: &GenerateHost) -> Result<Made, Failure> {
+        let mut made = nvbind_cdi::make(&host.roots, &host.options)?;
+        made.warnings.iter().for_each(|warning| output::warn(warning));
+        if let Some(version) = &self.cdi_version {
+            made.spec.limit_version(version)?;
+        }
+        Ok(made)
+    }
+
+    pub(super) fn output(&self) -> Option<&Path> {
         path(self.output.as_ref())
     }
 
@@ -272,7 +294,7 @@ impl GenerateArgs {
     }
 
     /// The format asked for, else that of the file's name, else YAML.
-    fn spec_format(&self) -> Result<Format, Failure> {
+    pub(super) fn spec_format(&self) -> Result<Format, Failure> {
         let of_file = || self.output().and_then(Format::of_file).unwrap_or(Format::Yaml);
         let asked = self.format.as_deref().filter(|word| !word.is_empty());
         asked.map_or_else(|| Ok(of_file()), |word| Ok(word.parse()?))
