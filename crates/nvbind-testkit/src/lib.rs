@@ -4,6 +4,7 @@
 //! a test that cannot run fails, it is never skipped.
 
 mod containerd;
+mod declared;
 mod docker;
 mod gpu;
 mod layout;
@@ -14,6 +15,7 @@ mod rootfs;
 mod terminal;
 
 pub use containerd::Containerd;
+pub use declared::assert_declared;
 pub use docker::{Dockerd, DockerdOptions};
 pub use gpu::FakeGpus;
 pub use layout::{LayoutWriter, Packing, TarWriter, pack, small_image, small_tar};

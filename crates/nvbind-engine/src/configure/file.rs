@@ -25,8 +25,8 @@ pub(super) fn write(path: &Path, text: &str) -> Result<Vec<PathBuf>, Error> {
     let path = &target(path);
     let folder = path.parent().unwrap_or(Path::new("/"));
     let made = make_folders(folder)?;
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let temporary = folder.join(format!(".{name}.nvbind-{}", std::process::id()));
+    remove_litter(path);
+    let temporary = folder.join(format!("{}{}", temporary_prefix(path), std::process::id()));
     let done = write_temporary(&temporary, path, text).and_then(|()| fs::rename(&temporary, path));
     if let Err(error) = done {
         let _ = fs::remove_file(&temporary);
@@ -38,6 +38,7 @@ pub(super) fn write(path: &Path, text: &str) -> Result<Vec<PathBuf>, Error> {
 
 /// Removes a file, and those of the folders that are empty then.
 pub(super) fn remove(path: &Path, folders: &[PathBuf]) -> Result<(), Error> {
+    remove_litter(path);
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed("remove", path, error)),
         _ => {}
@@ -65,8 +66,23 @@ fn make_folders(folder: &Path) -> Result<Vec<PathBuf>, Error> {
     Ok(missing)
 }
 
+fn temporary_prefix(path: &Path) -> String {
+    format!(".{}.nvbind-", path.file_name().unwrap_or_default().to_string_lossy())
+}
+
+/// Removes what a killed process left of a file: the records' lock says that no living one is at it.
+fn remove_litter(path: &Path) {
+    let prefix = temporary_prefix(path);
+    let entries = path.parent().and_then(|folder| fs::read_dir(folder).ok());
+    for entry in entries.into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with(&prefix) {
+            // What cannot be removed harms no one.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
 fn write_temporary(temporary: &Path, old: &Path, text: &str) -> io::Result<()> {
-    let _ = fs::remove_file(temporary);
     let mut file = OpenOptions::new()
         .write(true)
         .create_new(true)

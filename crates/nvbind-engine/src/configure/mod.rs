@@ -240,24 +240,20 @@ pub fn undo(engine: Engine, config: Option<&Path>, state: &Path, dry_run: bool) 
         .iter()
         .filter(|record| config.is_none_or(|config| config == record.config))
     {
-        let first = outcome.changes.len();
-        let mut folders = Vec::new();
+        let mut steps = Vec::new();
         // The importing file first: it must not name one that is gone.
         for file in record.files.iter().rev() {
-            if let Some(change) = reverted(file, &mut outcome.notes)? {
-                outcome.changes.push(change);
-                folders.push(&file.folders);
-            }
+            steps.push((file, reverted(file, &mut outcome.notes)?));
         }
         if !dry_run {
-            for (change, folders) in outcome.changes[first..].iter().zip(folders) {
-                match change.after {
-                    Some(_) => write(change)?,
-                    None => file::remove(&change.path, folders)?,
-                }
-            }
+            steps
+                .iter()
+                .try_for_each(|(file, change)| take_back(file, change.as_ref()))?;
             records.remove(record)?;
         }
+        outcome
+            .changes
+            .extend(steps.into_iter().filter_map(|(_, change)| change));
     }
     if !outcome.changes.is_empty() {
         outcome.next = next(engine);
@@ -281,6 +277,15 @@ fn reverted(record: &FileRecord, notes: &mut Vec<String>) -> Result<Option<FileC
         after,
     };
     Ok((change.before != change.after).then_some(change))
+}
+
+fn take_back(file: &FileRecord, change: Option<&FileChange>) -> Result<(), Error> {
+    match change {
+        Some(change) if change.after.is_some() => write(change),
+        None if file.path.exists() => Ok(()),
+        // Also where it is gone already: an undo that was killed may have left its folders.
+        _ => file::remove(&file.path, &file.folders),
+    }
 }
 
 fn write(change: &FileChange) -> Result<(), Error> {

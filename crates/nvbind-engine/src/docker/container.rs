@@ -68,7 +68,7 @@ async fn prepare(
     context: &Context<'_>,
 ) -> Result<String, Error> {
     let info = daemon.api.info().await.map_err(Error::api("ask", "info"))?;
-    let injection = inject::choose(&info, gpu, context.shim, inject::in_specs)?;
+    let injection = inject::choose(&info, gpu, inject::in_specs)?;
     image::ensure(&daemon.api, image, workload.pull, context.progress).await?;
     let console = if workload.tty { terminal::size() } else { None };
     let body = create::body(workload, image, gpu, &injection, context.binding, console)?;

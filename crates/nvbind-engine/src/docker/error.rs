@@ -48,14 +48,12 @@ pub enum Error {
     },
     /// The daemon has no way to give GPUs to a container.
     #[error(
-        "docker {version} cannot give a container GPUs yet: put \"runtimes\": {{\"nvbind\": {{\"path\": \"{shim}\"}}}} \
-         into /etc/docker/daemon.json and run 'systemctl reload docker'"
+        "docker {version} cannot give a container GPUs yet: run 'nvbind runtime configure --runtime docker', then \
+         'systemctl restart docker'"
     )]
     NoGpus {
         /// Version of the daemon.
         version: String,
-        /// Path of `nvbind-runtime`.
-        shim: String,
     },
     /// The daemon uses CDI, but no spec that it reads has the device.
     #[error("docker finds no CDI device '{device}': run 'nvbind cdi generate --output {dir}/nvidia.yaml'")]

@@ -10,8 +10,6 @@ use std::path::{Path, PathBuf};
 const RUNTIME_NAME: &str = "nvbind";
 /// File name of the shim: a runtime of another name that is this program will do as well.
 const SHIM_NAME: &str = "nvbind-runtime";
-/// Where the shim is said to be when it was not found.
-const SHIM_PATH: &str = "/usr/bin/nvbind-runtime";
 /// CDI vendor and class of the devices.
 const KIND: &str = "nvidia.com/gpu";
 
@@ -31,7 +29,6 @@ pub(super) enum Injection {
 pub(super) fn choose(
     info: &SystemInfo,
     gpu: &GpuAccess,
-    shim: Option<&Path>,
     has_device: impl Fn(&[String], &str) -> bool,
 ) -> Result<Injection, Error> {
     if gpu.devices.is_empty() {
@@ -48,7 +45,9 @@ pub(super) fn choose(
             device,
             dir: dir.clone(),
         }),
-        (None, _, None) => Err(no_gpus(info, shim)),
+        (None, _, None) => Err(Error::NoGpus {
+            version: info.server_version.clone().unwrap_or_default(),
+        }),
     }
 }
 
@@ -84,14 +83,6 @@ fn runtime(info: &SystemInfo) -> Option<String> {
     others.first().map(|name| (*name).clone())
 }
 
-fn no_gpus(info: &SystemInfo, shim: Option<&Path>) -> Error {
-    let shim = shim.unwrap_or(Path::new(SHIM_PATH)).display().to_string();
-    Error::NoGpus {
-        version: info.server_version.clone().unwrap_or_default(),
-        shim,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,8 +102,7 @@ mod tests {
 
     fn choice(value: serde_json::Value, in_specs: &[&str]) -> Result<Injection, String> {
         let has_device = |_: &[String], name: &str| in_specs.contains(&name);
-        choose(&info(value), &gpu(), Some(Path::new("/opt/nvbind-runtime")), has_device)
-            .map_err(|error| error.to_string())
+        choose(&info(value), &gpu(), has_device).map_err(|error| error.to_string())
     }
 
     fn cdi() -> Injection {
@@ -124,7 +114,7 @@ mod tests {
     #[test]
     fn no_gpu_needs_nothing_of_the_daemon() {
         assert_eq!(
-            choose(&info(json!({})), &GpuAccess::none(), None, |_, _| false).unwrap(),
+            choose(&info(json!({})), &GpuAccess::none(), |_, _| false).unwrap(),
             Injection::None
         );
     }
@@ -167,8 +157,8 @@ mod tests {
     fn a_daemon_without_either_way_is_told_what_to_configure() {
         assert_eq!(
             choice(json!({ "ServerVersion": "20.10.24", "Runtimes": { "runc": { "path": "runc" } } }), &[]),
-            Err("docker 20.10.24 cannot give a container GPUs yet: put \"runtimes\": {\"nvbind\": {\"path\": \"/opt/nvbind-runtime\"}} \
-                 into /etc/docker/daemon.json and run 'systemctl reload docker'"
+            Err("docker 20.10.24 cannot give a container GPUs yet: run 'nvbind runtime configure --runtime docker', then \
+                 'systemctl restart docker'"
                 .into())
         );
     }

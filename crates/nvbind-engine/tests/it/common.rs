@@ -77,26 +77,3 @@ pub(crate) fn start_until(command: &mut Command, ready: &str) -> (Child, BufRead
 pub(crate) fn signal(child: &Child, signal: rustix::process::Signal) {
     rustix::process::kill_process(rustix::process::Pid::from_child(child), signal).unwrap();
 }
-
-/// Asserts that the container's configuration names each node as a device and as a device that may be opened, and so that
-/// systemd knows it: what is added to a cgroup behind its back is gone after `systemctl daemon-reload`.
-pub(crate) fn assert_declared(config: &serde_json::Value, nodes: &[&str]) {
-    let list = |pointer: &str| {
-        config
-            .pointer(pointer)
-            .and_then(|list| list.as_array())
-            .cloned()
-            .unwrap_or_default()
-    };
-    let (devices, rules) = (list("/linux/devices"), list("/linux/resources/devices"));
-    for node in nodes {
-        let device = devices.iter().find(|device| device["path"] == *node);
-        let device = device.unwrap_or_else(|| panic!("{node} is not among {devices:?}"));
-        let allows = |rule: &serde_json::Value| {
-            rule["allow"] == true
-                && ["type", "major", "minor"].iter().all(|key| rule[key] == device[key])
-                && rule["access"].as_str().is_some_and(|access| access.contains("rw"))
-        };
-        assert!(rules.iter().any(allows), "no rule for {device} among {rules:?}");
-    }
-}

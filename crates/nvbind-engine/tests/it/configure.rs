@@ -2,10 +2,10 @@
 
 mod cri;
 
-use crate::common::{assert_declared, shim};
+use crate::common::shim;
 use nvbind_engine::configure::{DEFAULT_NAMES, DropIn, Engine, Request, Source, alias, configure, undo};
 use nvbind_testkit::{
-    Containerd, Dockerd, DockerdOptions, FakeGpus, PodmanEnv, check, program, small_rootfs, temp_dir,
+    Containerd, Dockerd, DockerdOptions, FakeGpus, PodmanEnv, assert_declared, check, program, small_rootfs, temp_dir,
 };
 use serde_json::Value;
 use std::path::{Path, PathBuf};

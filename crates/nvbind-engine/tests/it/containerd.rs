@@ -267,6 +267,6 @@ fn a_container_gets_its_gpus_and_no_others_and_declares_them() {
         .state()
         .join("io.containerd.runtime.v2.task/default/c-gpu/config.json");
     let config: Value = serde_json::from_slice(&std::fs::read(bundle).unwrap()).unwrap();
-    crate::common::assert_declared(&config, &["/dev/nvidia1", "/dev/nvidia3"]);
+    nvbind_testkit::assert_declared(&config, &["/dev/nvidia1", "/dev/nvidia3"]);
     assert_eq!(finish(manage(&daemon).args(["cleanup", "c-gpu"]), b"").code, Some(0));
 }

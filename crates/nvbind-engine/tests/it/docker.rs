@@ -320,6 +320,6 @@ fn a_daemon_without_the_runtime_is_told_what_to_configure() {
     ]);
     let ended = finish(&mut command, b"");
     assert_eq!(ended.code, Some(5));
-    let lines = "put \"runtimes\": {\"nvbind\": {\"path\": \"/opt/nvbind-runtime\"}} into /etc/docker/daemon.json";
-    assert!(ended.stderr.contains(lines), "{}", ended.stderr);
+    let line = "run 'nvbind runtime configure --runtime docker'";
+    assert!(ended.stderr.contains(line), "{}", ended.stderr);
 }

@@ -17,6 +17,7 @@ mod rootless;
 mod simulator;
 mod support;
 mod surface;
+mod survival;
 mod system;
 mod units;
 mod watch;

@@ -228,3 +228,95 @@ fn nvidias_names_are_links_that_come_and_go() {
     assert_eq!(nvbind(&["--undo"]).lines().count(), 5);
     assert_eq!(std::fs::read_dir(dir.path()).expect("the folder").count(), 0);
 }
+
+/// System calls that leave something behind.
+const EFFECTS: &str = "mkdir,mkdirat,rename,renameat,renameat2,unlink,unlinkat,rmdir,openat,write,fchmod,fchown,fsync";
+
+/// `nvbind runtime configure` killed as it enters its N-th call with an effect; whether it was.
+fn killed(words: &[&str], state: &Path, n: usize) -> bool {
+    let mut strace = Command::new("strace");
+    strace.args(["-o", "/dev/null", "-e"]).arg(format!("trace={EFFECTS}"));
+    strace
+        .arg("-e")
+        .arg(format!("inject={EFFECTS}:signal=SIGKILL:when={n}"));
+    strace
+        .arg(env!("CARGO_BIN_EXE_nvbind"))
+        .args(["runtime", "configure"])
+        .args(words);
+    let status = strace.env("NVBIND_STATE_DIR", state).output().expect("strace").status;
+    !status.success()
+}
+
+#[test]
+fn a_configuration_that_is_killed_at_any_step_is_whole_and_can_be_undone() {
+    companions();
+    let dir = temp_dir("killed");
+    let (config, state) = (dir.path().join("config.toml"), dir.path().join("state"));
+    let drop_in = dir.path().join("conf.d/99-nvbind.toml");
+    let text = "version = 2 # theirs\n";
+    let config_option = format!("--config={}", config.display());
+    // Without a containerd to ask, all that happens is ours.
+    let words = [
+        "--runtime=containerd",
+        "--executable-path=/nonexistent/containerd",
+        &config_option,
+    ];
+    let run = |more: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_nvbind"));
+        command.args(["runtime", "configure"]).args(words).args(more);
+        check(command.env("NVBIND_STATE_DIR", &state))
+    };
+    let read = |path: &Path| std::fs::read_to_string(path).ok();
+    std::fs::write(&config, text).expect("config.toml");
+    run(&[]);
+    let done = (read(&config), read(&drop_in));
+    run(&["--undo"]);
+    assert_eq!((read(&config), read(&drop_in)), (Some(text.to_owned()), None));
+
+    let mut steps = 0;
+    while killed(&words, &state, steps + 1) {
+        steps += 1;
+        let (main, ours) = (read(&config), read(&drop_in));
+        assert!(
+            main.as_deref() == Some(text) || main == done.0,
+            "step {steps}: {main:?}"
+        );
+        assert!(ours.is_none() || ours == done.1, "step {steps}: {ours:?}");
+        assert!(
+            main.as_deref() == Some(text) || ours.is_some(),
+            "step {steps}: an import of nothing"
+        );
+        if steps % 2 == 0 {
+            run(&[]);
+            assert_eq!((read(&config), read(&drop_in)), done, "step {steps}");
+        }
+        run(&["--undo"]);
+        assert_eq!(
+            (read(&config), read(&drop_in)),
+            (Some(text.to_owned()), None),
+            "step {steps}"
+        );
+    }
+    assert!(steps > 30, "{steps}");
+    run(&["--undo"]);
+    let mut undone = 0;
+    loop {
+        run(&[]);
+        let more = [&words[..], &["--undo"]].concat();
+        if !killed(&more, &state, undone + 1) {
+            break;
+        }
+        undone += 1;
+        run(&["--undo"]);
+        assert_eq!(
+            (read(&config), read(&drop_in)),
+            (Some(text.to_owned()), None),
+            "undo, step {undone}"
+        );
+    }
+    assert!(undone > 15, "{undone}");
+    run(&["--undo"]);
+    let left = std::fs::read_dir(dir.path()).expect("the folder");
+    let left: Vec<_> = left.map(|entry| entry.expect("an entry").file_name()).collect();
+    assert_eq!(left.len(), 2, "nothing but the file and nvbind's own state: {left:?}");
+}
