@@ -37,6 +37,9 @@ pub enum Error {
         /// What the workload has instead.
         what: String,
     },
+    /// The image's name is none.
+    #[error(transparent)]
+    Name(#[from] crate::image::Error),
     /// The image is not there and cannot be pulled.
     #[error(
         "image '{image}' not found by containerd: {why}; check the name, or bring it with 'ctr image pull' or 'ctr image import'"
@@ -94,6 +97,7 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Image { .. } | Self::NoTerminal => 2,
+            Self::Name(error) => error.exit_code(),
             Self::Permission { .. } => 3,
             Self::ImageNotFound { .. } | Self::NoContainer { .. } | Self::NoLog { .. } => 4,
             Self::NotInstalled | Self::NotReachable { .. } | Self::NoShim | Self::Unable { .. } => 5,
