@@ -345,6 +345,7 @@ fn an_ordinary_user_is_told_what_rootless_containers_need() {
             .arg(&patient.host);
         command
             .env_remove("NVBIND_SIM")
+            .env("HOME", &patient.host)
             .env("NVBIND_HOST_DRIVER_ROOT", &root)
             .env("NVBIND_HOST_PROC_ROOT", root.join("proc"))
             .env("NVBIND_HOST_SYS_ROOT", root.join("sys"));

@@ -303,8 +303,7 @@ fn nvml_trouble_keeps_the_last_good_spec_and_is_said_once() {
     let (kept, minors) = (library.with_extension("kept"), machine.minors());
     fs::rename(&library, &kept).expect("rename");
     fs::write(&library, "this is no library").expect("write");
-    let node = root.join(format!("dev/nvidia{}", minors[0]));
-    fs::remove_file(&node).expect("rm");
+    watcher.signal("-HUP");
     watcher.follows(
         "NVML fails",
         || {},
@@ -317,7 +316,7 @@ fn nvml_trouble_keeps_the_last_good_spec_and_is_said_once() {
     assert!(said.contains("NVML not used"), "{said}");
     assert_eq!(fs::read_to_string(&watcher.spec).expect("spec"), good);
     fs::rename(&kept, &library).expect("rename");
-    watcher.signal("-HUP");
+    fs::remove_file(root.join(format!("dev/nvidia{}", minors[0]))).expect("rm");
     watcher.follows(
         "NVML answers again",
         || {},
