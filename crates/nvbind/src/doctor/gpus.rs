@@ -142,7 +142,8 @@ fn persistence(site: &Site) -> Option<Finding> {
         "persistence mode is off on GPU {}: the first program after a pause waits 1 to 3 s for each GPU",
         off.join(", ")
     );
-    (!off.is_empty()).then(|| {
+    // In WSL2 it is Windows that keeps the GPU awake.
+    (!off.is_empty() && !site.is_wsl()).then(|| {
         Finding::advice("gpus.persistence", message)
             .command("systemctl enable --now nvidia-persistenced, or nvidia-smi -pm 1")
     })

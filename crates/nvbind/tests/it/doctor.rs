@@ -105,7 +105,7 @@ impl Patient {
 
 #[test]
 fn a_healthy_machine_is_well_in_every_format() {
-    for profile in ["dgx-a100", "hgx-h100", "rtx4090"] {
+    for profile in ["dgx-a100", "hgx-h100", "rtx4090", "wsl2-rtx4070"] {
         let patient = Patient::new(profile);
         patient.generate();
         let report = patient.examine();
