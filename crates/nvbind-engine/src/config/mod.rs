@@ -136,12 +136,13 @@ fn linux(workload: &Workload, place: &Place) -> Value {
     let mut linux = json!({
         "cgroupsPath": place.cgroup,
         "namespaces": namespaces(workload, place),
+        "resources": resources(workload),
         "seccomp": seccomp::profile(),
         "maskedPaths": defaults::MASKED_PATHS,
         "readonlyPaths": defaults::READ_ONLY_PATHS,
     });
-    if place.rootless.is_none() {
-        linux["resources"] = resources(workload);
+    if let (Some(_), Some(members)) = (place.rootless, linux.as_object_mut()) {
+        members.shift_remove("resources");
     }
     linux
 }

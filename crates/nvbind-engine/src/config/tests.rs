@@ -93,3 +93,25 @@ fn the_runtime_understands_the_configuration() {
     let spec: libcontainer::oci_spec::runtime::Spec = serde_json::from_value(build(&workload(), &place())).unwrap();
     assert_eq!(serde_json::to_value(spec.process()).unwrap()["args"], json!(["true"]));
 }
+
+#[test]
+fn without_root_there_are_no_cgroups_and_no_ids_but_those_mapped() {
+    let rootless = |ids| Place {
+        rootless: Some(ids),
+        ..place()
+    };
+    let config = build(&workload(), &rootless(1));
+    assert!(config["linux"].get("resources").is_none());
+    assert!(!config["mounts"].to_string().contains("gid=5"));
+    assert!(
+        build(&workload(), &rootless(65537))["mounts"]
+            .to_string()
+            .contains("gid=5")
+    );
+    let host = Workload {
+        network: Network::Host,
+        ..workload()
+    };
+    let mounts = build(&host, &rootless(1))["mounts"].to_string();
+    assert!(mounts.contains(r#""destination":"/sys","type":"bind""#), "{mounts}");
+}

@@ -99,14 +99,15 @@ fn index(path: &Path, file: &File) -> Result<Members, Error> {
         length,
     };
     let mut members = Members::new();
-    let read = read_members(file, &mut members);
+    let mut entries = 0;
+    let read = read_members(file, &mut members, &mut entries);
     let is_cut = members
         .values()
         .any(|(offset, size)| offset.saturating_add(*size) > length);
     // The words of the tar reader are about bytes that are no tar: they help nobody.
     match read {
         _ if is_cut => Err(truncated()),
-        Err(_) if members.is_empty() => Err(Error::NotAnImage { path: path.to_owned() }),
+        Err(_) if entries == 0 => Err(Error::NotAnImage { path: path.to_owned() }),
         Err(_) => Err(truncated()),
         Ok(()) if !names_an_image(&members) && !ends_as_it_should(file, length) => Err(truncated()),
         Ok(()) => Ok(members),
@@ -128,11 +129,12 @@ fn ends_as_it_should(file: &File, length: u64) -> bool {
     file.read_exact_at(&mut end, offset).is_ok() && end.iter().all(|byte| *byte == 0)
 }
 
-fn read_members(mut file: &File, members: &mut Members) -> io::Result<()> {
+fn read_members(mut file: &File, members: &mut Members, entries: &mut usize) -> io::Result<()> {
     let mut links = Vec::new();
     let mut archive = tar::Archive::new(&mut file);
     for entry in archive.entries_with_seek()? {
         let entry = entry?;
+        *entries += 1;
         let path = below(&entry.path()?);
         if entry.header().entry_type().is_file() {
             members.insert(path, (entry.raw_file_position(), entry.size()));
