@@ -30,7 +30,7 @@ bench: build setup-test ## the figures of the README, measured in turn with runc
 	@scripts/bench $(BUILD)
 
 attacks: setup-test ## the races of hostile images, 1000 starts through each engine
-	NVBIND_TEST_RACE_STARTS=1000 cargo test -p nvbind --test it -- attacks::
+	NVBIND_TEST_RACE_STARTS=1000 cargo test -p nvbind -p nvbind-oci --test it -- attacks::
 
 fuzz: setup ## every fuzz target under libFuzzer, FUZZ_SECONDS each (default 60); wants a nightly toolchain
 	@scripts/fuzz $${FUZZ_SECONDS:-60}

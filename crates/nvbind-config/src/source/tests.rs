@@ -98,7 +98,7 @@ fn bad_files_are_told_in_a_line() {
         ),
         (
             "[container]\nruntime = 'lxc'\n",
-            "0.toml:2: 'container.runtime' does not take 'lxc': use one of auto, native, bolt, docker, podman",
+            "0.toml:2: 'container.runtime' does not take 'lxc': use one of auto, native, bolt, docker, podman, containerd",
         ),
     ];
     for (text, expected) in table {

@@ -278,14 +278,7 @@ impl Image {
             .env("NVBIND_RUNTIME_RUNTIMES", "/bin/true")
             .args(["create", "--bundle"])
             .arg(self.dir.path());
-        let out = with_input(shim.arg("x"), b"");
-        let config: Value =
-            serde_json::from_slice(&std::fs::read(self.dir.path().join("config.json")).unwrap()).unwrap();
-        assert!(
-            !out.status.success() || config.get("hooks").is_none(),
-            "the shim did the work itself: {config}"
-        );
-        out
+        with_input(shim.arg("x"), b"")
     }
 
     /// The driver's library on the host.

@@ -9,11 +9,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-/// Starts through runc in each race. `make attacks` sets `NVBIND_TEST_RACE_STARTS` to 1000 for every engine; the tests of the
-/// shim and the hook alone (nvbind-oci) always do that many.
-const RUNC_STARTS: usize = 150;
+/// Starts through runc in each race. `make attacks` sets `NVBIND_TEST_RACE_STARTS` to 1000 for every engine.
+const RUNC_STARTS: usize = 100;
 /// Starts through docker and podman, which take longer.
-const ENGINE_STARTS: usize = 40;
+const ENGINE_STARTS: usize = 30;
 
 fn starts(default: usize) -> usize {
     let set = std::env::var("NVBIND_TEST_RACE_STARTS");
