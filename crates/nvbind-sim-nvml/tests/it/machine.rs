@@ -38,8 +38,14 @@ impl Machine {
         self.root.path()
     }
 
+    /// Where the machine's loader finds the driver: on WSL2 in a folder of its own.
     pub(crate) fn libraries(&self) -> PathBuf {
-        self.path().join("usr/lib/x86_64-linux-gnu")
+        let wsl = self.path().join("usr/lib/wsl/lib");
+        if wsl.is_dir() {
+            wsl
+        } else {
+            self.path().join("usr/lib/x86_64-linux-gnu")
+        }
     }
 
     pub(crate) fn try_nvml(&self) -> Result<Nvml, NvmlError> {
