@@ -112,3 +112,10 @@ failure_from!(
 
 #[cfg(feature = "bolt")]
 failure_from!(nvbind_engine::bolt::Error);
+
+#[cfg(feature = "cloud")]
+failure_from!(
+    nvbind_cloud::spot::JobError,
+    nvbind_cloud::spot::StudyError,
+    nvbind_cloud::spot::TraceError,
+);

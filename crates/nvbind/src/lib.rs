@@ -13,6 +13,8 @@
 
 pub use nvbind_alloc as alloc;
 pub use nvbind_cdi as cdi;
+#[cfg(feature = "cloud")]
+pub use nvbind_cloud as cloud;
 pub use nvbind_config as config;
 pub use nvbind_engine as engine;
 pub use nvbind_gpu as gpu;

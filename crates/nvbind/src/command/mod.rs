@@ -1,6 +1,8 @@
 //! The commands, one file each.
 
 mod cdi;
+#[cfg(feature = "cloud")]
+mod cloud;
 mod completions;
 mod doctor;
 pub(crate) mod image;
@@ -51,6 +53,10 @@ pub(crate) enum Command {
     /// Make and change simulated machines
     #[command(subcommand)]
     Sim(sim::SimCommand),
+    /// See what GPUs cost elsewhere, and try policies on it
+    #[cfg(feature = "cloud")]
+    #[command(subcommand)]
+    Cloud(cloud::CloudCommand),
     /// Print a completion script for a shell
     Completions(completions::CompletionsArgs),
     /// Print or write the manual pages
@@ -72,6 +78,8 @@ pub(crate) fn run(command: Command, context: &Context) -> Result<u8, Failure> {
         Command::Runtime(command) => runtime::run(&command, context),
         Command::System(command) => system::run(&command, context),
         Command::Sim(command) => sim::run(&command, context),
+        #[cfg(feature = "cloud")]
+        Command::Cloud(command) => cloud::run(&command),
         Command::Completions(args) => completions::run(&args),
         Command::Man(args) => man::run(&args),
     }
