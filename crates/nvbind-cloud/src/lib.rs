@@ -2,6 +2,7 @@
 //!
 //! Everything here is a plain function over plain structs: no account, no network, no clock.
 
+pub mod catalog;
 mod hours;
 pub mod spot;
 
