@@ -92,11 +92,30 @@ fn prepare(work_dir: &Path, pid_file: &Path) -> io::Result<()> {
 /// Removes the container of a binding, running or not. `Ok` when there is none (any more).
 pub fn cleanup(binding: &str) -> Result<(), Error> {
     for id in find(binding)? {
-        ask("kill", binding, &["task", "rm", "--force", &id]).or_else(absent)?;
+        end_task(binding, &id)?;
         ask("remove", binding, &["container", "rm", &id]).or_else(absent)?;
     }
     Ok(())
 }
+
+/// Ends and removes a task. containerd's shim for it can go away under the question, and is asked again then: by the
+/// next time containerd has noticed.
+fn end_task(binding: &str, id: &str) -> Result<(), Error> {
+    let ask_once = || ask("kill", binding, &["task", "rm", "--force", id]).or_else(absent);
+    let mut outcome = ask_once();
+    for _ in 0..SHIM_RETRIES {
+        if !matches!(&outcome, Err(Error::Failed { why, .. }) if why.contains("ttrpc: closed")) {
+            break;
+        }
+        std::thread::sleep(SHIM_PAUSE);
+        outcome = ask_once();
+    }
+    outcome.map(|_| ())
+}
+
+/// How often, and after what pause, a task is asked for again whose shim went away.
+const SHIM_RETRIES: u32 = 20;
+const SHIM_PAUSE: Duration = Duration::from_millis(100);
 
 /// What is gone need not be removed.
 fn absent(error: Error) -> Result<String, Error> {
