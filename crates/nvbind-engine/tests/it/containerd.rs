@@ -214,7 +214,8 @@ fn a_container_in_the_background_is_managed_by_its_binding() {
 fn a_container_that_does_not_stop_is_killed() {
     let daemon = daemon();
     let script = "trap '' TERM; echo ready; while :; do sleep 0.1; done";
-    finish(run(&daemon, "c-kill").args(["-d", IMAGE, "sh", "-c", script]), b"");
+    let started = finish(run(&daemon, "c-kill").args(["-d", IMAGE, "sh", "-c", script]), b"");
+    assert_eq!(started.code, Some(0), "{}", started.stderr);
     let said = |action: &str| finish(manage(&daemon).args([action, "c-kill"]), b"").stdout;
     wait_until("the first words", || said("logs") == "ready\n");
     assert_eq!(finish(manage(&daemon).args(["stop", "c-kill"]), b"").code, Some(0));
