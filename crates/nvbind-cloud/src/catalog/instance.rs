@@ -1,13 +1,13 @@
 //! One machine type of a provider.
 
-use super::{Day, Gpu, Market, Offer, Provider};
+use super::{Day, Gpu, Market, Offer, ProviderName};
 use serde::{Deserialize, Serialize};
 
 /// One machine type of a provider, with its GPUs.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Instance {
     /// Who rents it out.
-    pub provider: Provider,
+    pub provider: ProviderName,
     /// Its name; with what is attached where the name alone has no GPU.
     pub instance_type: String,
     /// Name of the machine type alone.
@@ -124,7 +124,7 @@ impl Instance {
             provider: row
                 .provider
                 .parse()
-                .map_err(|error: super::UnknownProvider| error.to_string())?,
+                .map_err(|error: super::UnknownProviderName| error.to_string())?,
             gpu,
             on_demand: price(row.on_demand_usd_h, &row.on_demand_region, &row.on_demand_date),
             spot: price(row.spot_low_usd_h, &row.spot_region, &row.spot_date),
@@ -183,6 +183,7 @@ impl Instance {
         Offer {
             provider: self.provider,
             region: price.region.clone(),
+            zone: None,
             instance_type: self.instance_type.clone(),
             gpu: self.gpu,
             gpus: self.gpus,

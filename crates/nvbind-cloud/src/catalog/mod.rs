@@ -12,7 +12,7 @@ pub use day::Day;
 pub use gpu::{Gpu, GpuModel, MODELS, UnknownGpu, find_gpu};
 pub use instance::{Instance, Price, Status};
 pub use offer::{Market, Offer};
-pub use region::{Provider, UnknownProvider, country_of, holds, is_place, members};
+pub use region::{ProviderName, UnknownProviderName, country_of, holds, is_place, members};
 
 /// The machines known when this was built.
 const EMBEDDED: &str = include_str!("instances.csv");
@@ -88,7 +88,11 @@ mod tests {
                 .count()
         };
         assert_eq!(
-            [count(Provider::Aws), count(Provider::Gcp), count(Provider::Azure)],
+            [
+                count(ProviderName::Aws),
+                count(ProviderName::Gcp),
+                count(ProviderName::Azure)
+            ],
             [68, 40, 25]
         );
         for instance in catalog.instances() {

@@ -1,6 +1,6 @@
 //! Something that can be rented.
 
-use super::{Day, Gpu, Provider};
+use super::{Day, Gpu, ProviderName};
 use serde::{Deserialize, Serialize};
 
 /// How a machine is sold.
@@ -27,9 +27,11 @@ impl Market {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Offer {
     /// Who rents it out.
-    pub provider: Provider,
+    pub provider: ProviderName,
     /// Where.
     pub region: String,
+    /// Which zone, where the offer is that zone's alone.
+    pub zone: Option<String>,
     /// The machine.
     pub instance_type: String,
     /// Its GPUs' model.

@@ -7,18 +7,25 @@ use std::str::FromStr;
 /// Who rents out machines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Provider {
+pub enum ProviderName {
     /// Amazon Web Services.
     Aws,
     /// Google Cloud.
     Gcp,
     /// Microsoft Azure.
     Azure,
+    /// The user's own hosts, over SSH.
+    Hosts,
 }
 
-impl Provider {
+impl ProviderName {
     /// Every provider with its name.
-    pub const WORDS: [(Self, &'static str); 3] = [(Self::Aws, "aws"), (Self::Gcp, "gcp"), (Self::Azure, "azure")];
+    pub const WORDS: [(Self, &'static str); 4] = [
+        (Self::Aws, "aws"),
+        (Self::Gcp, "gcp"),
+        (Self::Azure, "azure"),
+        (Self::Hosts, "hosts"),
+    ];
 
     /// The name.
     pub fn as_str(self) -> &'static str {
@@ -31,21 +38,21 @@ impl Provider {
 
 /// A word that names no provider.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("unknown provider '{0}': use aws, gcp or azure")]
-pub struct UnknownProvider(pub String);
+#[error("unknown provider '{0}': use aws, gcp, azure or hosts")]
+pub struct UnknownProviderName(pub String);
 
-impl FromStr for Provider {
-    type Err = UnknownProvider;
+impl FromStr for ProviderName {
+    type Err = UnknownProviderName;
 
-    fn from_str(word: &str) -> Result<Self, UnknownProvider> {
+    fn from_str(word: &str) -> Result<Self, UnknownProviderName> {
         let found = Self::WORDS.iter().find(|(_, known)| known.eq_ignore_ascii_case(word));
         found
             .map(|(provider, _)| *provider)
-            .ok_or_else(|| UnknownProvider(word.to_owned()))
+            .ok_or_else(|| UnknownProviderName(word.to_owned()))
     }
 }
 
-impl fmt::Display for Provider {
+impl fmt::Display for ProviderName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }

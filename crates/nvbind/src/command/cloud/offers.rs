@@ -6,7 +6,7 @@ use crate::failure::Failure;
 use crate::output;
 use crate::table::table;
 use clap::{Args, ValueEnum};
-use nvbind_cloud::catalog::{Catalog, Day, Gpu, Instance, Provider, Status, find_gpu};
+use nvbind_cloud::catalog::{Catalog, Day, Gpu, Instance, ProviderName, Status, find_gpu};
 use serde::Serialize;
 
 #[derive(Debug, Args)]
@@ -24,7 +24,7 @@ pub(crate) struct OffersArgs {
     gpu_memory: Option<f64>,
     /// This provider: aws, gcp or azure
     #[arg(long, value_name = "PROVIDER")]
-    provider: Vec<Provider>,
+    provider: Vec<ProviderName>,
     /// This region
     #[arg(long, value_name = "REGION")]
     region: Vec<String>,
