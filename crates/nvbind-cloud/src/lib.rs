@@ -3,11 +3,16 @@
 //! Catalog, placement and the policies are plain functions over plain structs. What reaches out stands behind
 //! [`provider::Provider`].
 
+mod attempt;
 pub mod catalog;
+mod deployment;
 mod hours;
 pub mod provider;
 mod requirements;
 pub mod spot;
+pub mod state;
 
+pub use attempt::{Attempt, AttemptStatus, EndReason};
+pub use deployment::{Deployment, DeploymentSpec, DeploymentStatus, NAME_LENGTH, Scale, is_name};
 pub use hours::{ParseHoursError, parse_hours};
 pub use requirements::{Data, Requirements, SpotUse, Strategy, Weights};
