@@ -1,0 +1,144 @@
+//! What is to be done next for a deployment: a pure function of what is written down and the time.
+
+use crate::attempt::{Attempt, AttemptStatus, EndReason};
+use crate::deployment::{Deployment, DeploymentStatus};
+
+/// Something to be done. Steps of one pass are about different attempts, so their order does not matter.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Step {
+    /// Find a machine for a node, write the order down, and send it.
+    Place {
+        /// The node.
+        node: u32,
+    },
+    /// Send an order that is written down (again).
+    Create(i64),
+    /// Ask the provider how the machine is.
+    Describe(i64),
+    /// See that somebody looks after the machine: prepares it, starts the workload, follows it.
+    Attend(i64),
+    /// Write down that a machine is to be given back.
+    Release(i64, EndReason),
+    /// Tell the provider that a machine is given back (again).
+    Delete(i64),
+    /// Ask the provider whether anything is left of a machine.
+    Verify(i64),
+    /// Every node is done.
+    Complete,
+    /// Give back what the machines shared, then the deployment is over.
+    CleanUp,
+}
+
+/// How long the provider gets to take a machine back after a notice, in milliseconds, before it is given back: AWS announces two minutes,
+/// the longest of all.
+const NOTICE_MS: i64 = 150_000;
+
+/// What is to be done now for a deployment with these attempts.
+pub fn plan(deployment: &Deployment, attempts: &[Attempt], now_ms: i64) -> Vec<Step> {
+    let mut steps: Vec<Step> = Vec::new();
+    match deployment.status {
+        DeploymentStatus::Active => active(deployment, attempts, now_ms, &mut steps),
+        status if status.is_over() => return steps,
+        status => ending(status, attempts, &mut steps),
+    }
+    let released: Vec<i64> = steps.iter().filter_map(released).collect();
+    let rest = attempts.iter().filter(|attempt| !released.contains(&attempt.id));
+    steps.extend(rest.filter_map(|attempt| next(attempt, now_ms)));
+    steps
+}
+
+fn released(step: &Step) -> Option<i64> {
+    match step {
+        Step::Release(id, _) => Some(*id),
+        _ => None,
+    }
+}
+
+/// Steps that only a deployment that is to be kept alive needs.
+fn active(deployment: &Deployment, attempts: &[Attempt], now_ms: i64, steps: &mut Vec<Step>) {
+    let is_done = |node: u32| {
+        let mut of_node = attempts.iter().filter(|attempt| attempt.order.node == node);
+        of_node.any(|attempt| attempt.exit_code == Some(0))
+    };
+    let done = (0..deployment.nodes).filter(|node| is_done(*node)).count();
+    if done == deployment.nodes as usize {
+        steps.push(Step::Complete);
+        return;
+    }
+    for node in (0..deployment.nodes).filter(|node| !is_done(*node)) {
+        if !attempts.iter().any(|attempt| attempt.order.node == node && attempt.is_live()) {
+            steps.push(Step::Place { node });
+        }
+    }
+    let up = attempts.iter().filter(|attempt| attempt.status < AttemptStatus::Deleting);
+    steps.extend(up.filter_map(|attempt| {
+        let reason = surplus(deployment, attempts, attempt, now_ms)?;
+        Some(Step::Release(attempt.id, reason))
+    }));
+}
+
+/// Why a machine that is up is not needed any more, if it is not.
+fn surplus(deployment: &Deployment, attempts: &[Attempt], attempt: &Attempt, now_ms: i64) -> Option<EndReason> {
+    if attempt.exit_code == Some(0) {
+        return Some(EndReason::Done);
+    }
+    if attempt.order.node >= deployment.nodes {
+        return Some(EndReason::NotNeeded);
+    }
+    if let Some(notice) = attempt.notice_ms {
+        // The workload has ended after the notice, or the time is up.
+        let is_over = attempt.exit_code.is_some() || now_ms - notice > NOTICE_MS;
+        return is_over.then_some(EndReason::Interrupted);
+    }
+    // Of two live machines of one node, which only a change of mind makes, the newer one stays once it works.
+    let newer = attempts.iter().any(|other| {
+        other.order.node == attempt.order.node
+            && other.id > attempt.id
+            && other.is_live()
+            && other.status == AttemptStatus::Working
+    });
+    newer.then_some(EndReason::NotNeeded)
+}
+
+/// Steps of a deployment that is to end.
+fn ending(status: DeploymentStatus, attempts: &[Attempt], steps: &mut Vec<Step>) {
+    if attempts.iter().all(|attempt| attempt.status == AttemptStatus::Ended) {
+        steps.push(Step::CleanUp);
+        return;
+    }
+    let up = attempts.iter().filter(|attempt| attempt.status < AttemptStatus::Deleting);
+    steps.extend(up.map(|attempt| Step::Release(attempt.id, end_reason(status, attempt))));
+}
+
+fn end_reason(status: DeploymentStatus, attempt: &Attempt) -> EndReason {
+    match (status, attempt.exit_code) {
+        (_, Some(0)) => EndReason::Done,
+        (_, Some(_)) => EndReason::WorkloadFailed,
+        (DeploymentStatus::Stopping, None) => EndReason::Stopped,
+        _ => EndReason::NotNeeded,
+    }
+}
+
+/// What an attempt needs next, whatever becomes of its deployment.
+fn next(attempt: &Attempt, now_ms: i64) -> Option<Step> {
+    let id = attempt.id;
+    let is_due = attempt.wait_until_ms <= now_ms;
+    match attempt.status {
+        AttemptStatus::Intent => is_due.then_some(Step::Create(id)),
+        AttemptStatus::Accepted => is_due.then_some(Step::Describe(id)),
+        AttemptStatus::Running | AttemptStatus::Working => Some(Step::Attend(id)),
+        AttemptStatus::Deleting => is_due.then_some(Step::Delete(id)),
+        AttemptStatus::Deleted => is_due.then_some(Step::Verify(id)),
+        AttemptStatus::Ended => None,
+    }
+}
+
+/// When [`plan`] is to be asked again at the latest, if nothing happens before: milliseconds since 1970.
+pub fn next_look_ms(attempts: &[Attempt], now_ms: i64, longest_ms: i64) -> i64 {
+    let waits = attempts
+        .iter()
+        .filter(|attempt| attempt.status != AttemptStatus::Ended)
+        .map(|attempt| attempt.wait_until_ms)
+        .filter(|until| *until > now_ms);
+    waits.min().unwrap_or(i64::MAX).min(now_ms + longest_ms)
+}
