@@ -5,6 +5,7 @@
 
 pub mod catalog;
 mod hours;
+pub mod place;
 pub mod provider;
 mod requirements;
 pub mod spot;
