@@ -5,10 +5,13 @@
 
 mod attempt;
 pub mod catalog;
+pub mod deadline;
 mod deployment;
 mod hours;
+pub mod money;
 pub mod provider;
 mod requirements;
+pub mod scale;
 pub mod spot;
 pub mod state;
 
