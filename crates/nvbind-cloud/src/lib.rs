@@ -5,14 +5,7 @@
 
 mod attempt;
 pub mod catalog;
+pub mod deadline;
 mod deployment;
 mod hours;
-pub mod provider;
-mod requirements;
-pub mod spot;
-pub mod state;
-
-pub use attempt::{Attempt, AttemptStatus, EndReason};
-pub use deployment::{Deployment, DeploymentSpec, DeploymentStatus, NAME_LENGTH, Scale, is_name};
-pub use hours::{ParseHoursError, parse_hours};
-pub use requirements::{Data, Requirements, SpotUse, Strategy, Weights};
+pub mod money;

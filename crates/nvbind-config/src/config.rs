@@ -1,6 +1,6 @@
 //! The configuration: one struct per section, its defaults, and the paths that follow from it.
 
-use crate::{Error, Roots, Sources, source, toolkit};
+use crate::{Error, Roots, Sources, Usd, source, toolkit};
 use std::env;
 use std::path::{Path, PathBuf};
 
@@ -34,6 +34,8 @@ pub struct Config {
     pub container: ContainerConfig,
     /// `[registry]`
     pub registry: RegistryConfig,
+    /// `[cloud]`
+    pub cloud: CloudConfig,
 }
 
 /// `[host]`: where the host's own files are looked for.
@@ -127,6 +129,42 @@ pub struct ContainerConfig {
 pub struct RegistryConfig {
     /// Registries (`host[:port]`) that may be spoken to without TLS. Those of this machine may be anyway.
     pub insecure: Vec<String>,
+}
+
+/// `[cloud]`: where `nvbind cloud` rents machines, and what that may cost.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CloudConfig {
+    /// Providers that are used: `aws`, `gcp`, `azure`, `hosts`. Empty for all that are set up here.
+    pub providers: Vec<String>,
+    /// The user's own hosts, as `ssh` takes them: `[USER@]HOST` or a name of the ssh configuration.
+    pub hosts: Vec<String>,
+    /// What an hour of an own host is reckoned to cost.
+    pub host_price: Usd,
+    /// Price of an hour up to which clouds are used while the own hosts are full; any price when not set.
+    pub burst_price: Option<Usd>,
+    /// What all deployments together may cost in a day, UTC.
+    pub budget_daily: Option<Usd>,
+    /// What all deployments together may cost in a calendar month, UTC.
+    pub budget_monthly: Option<Usd>,
+    /// What happens at a budget: `hard` launches nothing that would pass it and stops what runs when it is reached, `soft` tells it.
+    pub budget_mode: String,
+    /// Container image of a task that names none.
+    pub default_image: Option<String>,
+}
+
+impl Default for CloudConfig {
+    fn default() -> Self {
+        Self {
+            providers: Vec::new(),
+            hosts: Vec::new(),
+            host_price: Usd::default(),
+            burst_price: None,
+            budget_daily: None,
+            budget_monthly: None,
+            budget_mode: "hard".into(),
+            default_image: None,
+        }
+    }
 }
 
 impl Default for HostConfig {

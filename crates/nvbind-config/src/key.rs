@@ -2,6 +2,7 @@
 
 use crate::config::{Config, DEFAULT_KIND};
 use crate::error::{Error, Origin};
+use crate::usd::Usd;
 use std::path::{Path, PathBuf};
 
 /// A key and how its value gets into the configuration.
@@ -19,10 +20,12 @@ pub(crate) enum Setter {
     Word(&'static [&'static str], fn(&mut Config, Option<String>)),
     /// `true` or `false`; the text of the default stands first.
     Flag(bool, fn(&mut Config, bool)),
-    /// A list of words.
-    Words(fn(&mut Config, Vec<String>)),
+    /// A list of words, of those listed; any words when none are.
+    Words(&'static [&'static str], fn(&mut Config, Vec<String>)),
     /// A list of absolute paths.
     Paths(fn(&mut Config, Vec<PathBuf>)),
+    /// An amount of money: in a file, a number or a string.
+    Usd(fn(&mut Config, Option<Usd>)),
 }
 
 /// A value as it was written.
@@ -34,6 +37,9 @@ pub(crate) enum Value {
 
 /// Names of the engines, as `nvbind run --runtime` takes them.
 const ENGINES: &[&str] = &["auto", "native", "bolt", "docker", "podman", "containerd"];
+
+/// Names of the providers, as `nvbind cloud` takes them.
+const PROVIDERS: &[&str] = &["aws", "gcp", "azure", "hosts"];
 
 pub(crate) const KEYS: &[Key] = &[
     key(
@@ -60,22 +66,22 @@ pub(crate) const KEYS: &[Key] = &[
             c.cdi.default_kind = v.unwrap_or_else(|| DEFAULT_KIND.into());
         }),
     ),
-    key("runtime", "runtimes", Setter::Words(|c, v| c.runtime.runtimes = v)),
+    key("runtime", "runtimes", Setter::Words(&[], |c, v| c.runtime.runtimes = v)),
     key("runtime", "log", Setter::Path(|c, v| c.runtime.log = v)),
     key(
         "runtime",
         "disable_hooks",
-        Setter::Words(|c, v| c.runtime.disable_hooks = v),
+        Setter::Words(&[], |c, v| c.runtime.disable_hooks = v),
     ),
     key(
         "runtime",
         "feature_flags",
-        Setter::Words(|c, v| c.runtime.feature_flags = v),
+        Setter::Words(&[], |c, v| c.runtime.feature_flags = v),
     ),
     key(
         "request",
         "annotation_prefixes",
-        Setter::Words(|c, v| c.request.annotation_prefixes = v),
+        Setter::Words(&[], |c, v| c.request.annotation_prefixes = v),
     ),
     key(
         "request",
@@ -90,12 +96,12 @@ pub(crate) const KEYS: &[Key] = &[
     key(
         "request",
         "swarm_resources",
-        Setter::Words(|c, v| c.request.swarm_resources = v),
+        Setter::Words(&[], |c, v| c.request.swarm_resources = v),
     ),
     key(
         "request",
         "driver_capabilities",
-        Setter::Words(|c, v| c.request.driver_capabilities = v),
+        Setter::Words(&[], |c, v| c.request.driver_capabilities = v),
     ),
     key(
         "request",
@@ -129,7 +135,41 @@ pub(crate) const KEYS: &[Key] = &[
         "runtime",
         Setter::Word(ENGINES, |c, v| c.container.runtime = v.unwrap_or("auto".into())),
     ),
-    key("registry", "insecure", Setter::Words(|c, v| c.registry.insecure = v)),
+    key(
+        "registry",
+        "insecure",
+        Setter::Words(&[], |c, v| c.registry.insecure = v),
+    ),
+    key(
+        "cloud",
+        "providers",
+        Setter::Words(PROVIDERS, |c, v| c.cloud.providers = v),
+    ),
+    key("cloud", "hosts", Setter::Words(&[], |c, v| c.cloud.hosts = v)),
+    key(
+        "cloud",
+        "host_price",
+        Setter::Usd(|c, v| c.cloud.host_price = v.unwrap_or_default()),
+    ),
+    key("cloud", "burst_price", Setter::Usd(|c, v| c.cloud.burst_price = v)),
+    key("cloud", "budget_daily", Setter::Usd(|c, v| c.cloud.budget_daily = v)),
+    key(
+        "cloud",
+        "budget_monthly",
+        Setter::Usd(|c, v| c.cloud.budget_monthly = v),
+    ),
+    key(
+        "cloud",
+        "budget_mode",
+        Setter::Word(&["hard", "soft"], |c, v| {
+            c.cloud.budget_mode = v.unwrap_or("hard".into())
+        }),
+    ),
+    key(
+        "cloud",
+        "default_image",
+        Setter::Word(&[], |c, v| c.cloud.default_image = v),
+    ),
 ];
 
 const fn key(section: &'static str, name: &'static str, set: Setter) -> Key {
@@ -178,13 +218,19 @@ impl Key {
         match self.set {
             Setter::Path(_) | Setter::Word(..) => "a string",
             Setter::Flag(..) => "true or false",
-            Setter::Words(_) | Setter::Paths(_) => "a list of strings",
+            Setter::Words(..) | Setter::Paths(_) => "a list of strings",
+            Setter::Usd(_) => "an amount in USD",
         }
     }
 
     /// Whether the key takes a list.
     pub(crate) fn is_list(&self) -> bool {
-        matches!(self.set, Setter::Words(_) | Setter::Paths(_))
+        matches!(self.set, Setter::Words(..) | Setter::Paths(_))
+    }
+
+    /// Whether the key takes a number.
+    pub(crate) fn is_number(&self) -> bool {
+        matches!(self.set, Setter::Usd(_))
     }
 
     /// Checks a value and puts it into the configuration.
@@ -194,7 +240,8 @@ impl Key {
             (Setter::Word(known, set), Value::Text(text)) => set(config, self.word(known, text, origin)?),
             (Setter::Flag(_, set), Value::Flag(flag)) => set(config, flag),
             (Setter::Flag(default, set), Value::Text(text)) => set(config, self.flag(*default, text, origin)?),
-            (Setter::Words(set), Value::List(list)) => set(config, list),
+            (Setter::Words(known, set), Value::List(list)) => set(config, self.words(known, list, origin)?),
+            (Setter::Usd(set), Value::Text(text)) => set(config, self.usd(text, origin)?),
             (Setter::Paths(set), Value::List(list)) => set(config, self.paths(list, origin)?),
             (_, Value::Flag(_)) => return Err(self.wrong_type("a boolean", origin)),
             (_, Value::Text(_)) => return Err(self.wrong_type("a string", origin)),
@@ -245,6 +292,21 @@ impl Key {
             return Ok(Some(text));
         }
         Err(self.refuse(text, format!("use one of {}", known.join(", ")), origin))
+    }
+
+    fn words(&self, known: &[&str], list: Vec<String>, origin: &Origin) -> Result<Vec<String>, Error> {
+        let words = list.into_iter().map(|text| self.word(known, text, origin));
+        words.filter_map(Result::transpose).collect()
+    }
+
+    fn usd(&self, text: String, origin: &Origin) -> Result<Option<Usd>, Error> {
+        match text.is_empty() {
+            true => Ok(None),
+            false => match text.parse() {
+                Ok(usd) => Ok(Some(usd)),
+                Err(error) => Err(self.refuse(text, error.to_string(), origin)),
+            },
+        }
     }
 
     fn refuse(&self, value: String, wanted: String, origin: &Origin) -> Error {

@@ -11,11 +11,13 @@ mod roots;
 mod source;
 mod toolkit;
 pub mod trusted;
+mod usd;
 
 pub use config::{
-    ANNOTATION_PREFIX, CdiConfig, Config, ContainerConfig, DEFAULT_KIND, GpuConfig, HOOK_NAME, HookConfig, HostConfig,
-    RegistryConfig, RequestConfig, RuntimeConfig, StateConfig,
+    ANNOTATION_PREFIX, CdiConfig, CloudConfig, Config, ContainerConfig, DEFAULT_KIND, GpuConfig, HOOK_NAME, HookConfig,
+    HostConfig, RegistryConfig, RequestConfig, RuntimeConfig, StateConfig,
 };
 pub use error::{Error, Origin};
 pub use roots::Roots;
 pub use source::Sources;
+pub use usd::{ParseUsdError, Usd};

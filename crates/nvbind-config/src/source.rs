@@ -111,7 +111,11 @@ pub(crate) fn merge_file(config: &mut Config, path: &Path, text: &str) -> Result
         for (name, value) in keys {
             let at = origin(name.span().start);
             let key = key::find(section, name.get_ref(), &at)?;
-            let value = file_value(value.get_ref()).map_err(|found| key.wrong_type(found, &at))?;
+            let value = match (value.get_ref(), key.is_number()) {
+                (DeValue::Integer(number), true) => Value::Text(number.to_string()),
+                (DeValue::Float(number), true) => Value::Text(number.to_string()),
+                (value, _) => file_value(value).map_err(|found| key.wrong_type(found, &at))?,
+            };
             key.apply(config, value, &at)?;
         }
     }

@@ -22,7 +22,7 @@ impl Day {
     }
 
     /// Days from civil, as in Howard Hinnant's "chrono-Compatible Low-Level Date Algorithms".
-    fn of(year: i64, month: i64, day: i64) -> Self {
+    pub(crate) fn of(year: i64, month: i64, day: i64) -> Self {
         let year = year - i64::from(month <= 2);
         let era = year.div_euclid(400);
         let year_of_era = year.rem_euclid(400);
@@ -31,7 +31,7 @@ impl Day {
     }
 
     /// Year, month and day.
-    fn civil(self) -> (i64, i64, i64) {
+    pub(crate) fn civil(self) -> (i64, i64, i64) {
         let days = self.0 + 719_468;
         let era = days.div_euclid(146_097);
         let of_era = days.rem_euclid(146_097);

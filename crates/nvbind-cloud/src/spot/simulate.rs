@@ -1,14 +1,12 @@
 //! Runs a policy against traces.
 
-use super::policy::{Choice, Policy, PolicyName, View};
+use super::policy::{Choice, Policy, PolicyName};
+use super::progress::{EPSILON, Progress};
 use super::{Job, Trace};
 use serde::Serialize;
 
 /// Hours that the last start of a trace leaves, whatever the deadline: runs with different deadlines stay comparable.
 const LAST_START_LEAVES_HOURS: f64 = 70.0;
-
-/// Times below this, in ticks, are rounding.
-pub(crate) const EPSILON: f64 = 1e-6;
 
 /// How one run ended.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -168,48 +166,28 @@ pub fn run(job: &Job, trace: &Trace, start: usize, history: History, policy: &mu
     let known = if history == History::Trace { 0 } else { start };
     let hours = trace.tick_hours;
     let deadline = job.deadline_hours / hours;
-    let overhead = job.overhead_hours / hours;
-    let mut work_left = job.work_hours / hours;
-    let mut overhead_left = 0.0;
-    let mut running = Choice::None;
+    let mut progress = Progress::new(job, hours);
     let mut cost_usd = 0.0;
     let mut tick = 0;
     while (tick as f64) < deadline - EPSILON {
         let up = trace.up[start + tick];
-        if running == Choice::Spot && !up {
-            running = Choice::None;
-        }
-        let choice = policy.choose(&View {
-            time_left: deadline - tick as f64,
-            work_left,
-            overhead_left: if running == Choice::None { 0.0 } else { overhead_left },
-            running,
-            observed: &trace.up[known..=start + tick],
-        });
+        progress.see(up);
+        let time_left = deadline - tick as f64;
+        let choice = policy.choose(&progress.view(time_left, &trace.up[known..=start + tick]));
         let choice = if choice == Choice::Spot && !up {
             Choice::None
         } else {
             choice
         };
-        if choice != running {
-            overhead_left = overhead;
-        }
-        running = choice;
+        let used = progress.run(choice, time_left.min(1.0));
         let price = match choice {
             Choice::None => 0.0,
             Choice::Spot => job.spot_usd,
             Choice::OnDemand => job.on_demand_usd,
         };
-        if choice != Choice::None {
-            let length = (deadline - tick as f64).min(1.0);
-            let used = length.min(overhead_left + work_left);
-            cost_usd += price * used * hours;
-            let burnt = used.min(overhead_left);
-            overhead_left -= burnt;
-            work_left -= used - burnt;
-            if work_left < EPSILON {
-                return Run { cost_usd, met: true };
-            }
+        cost_usd += price * used * hours;
+        if progress.is_done() {
+            return Run { cost_usd, met: true };
         }
         tick += 1;
     }
@@ -218,6 +196,7 @@ pub fn run(job: &Job, trace: &Trace, start: usize, history: History, policy: &mu
 
 #[cfg(test)]
 mod tests {
+    use super::super::policy::View;
     use super::*;
 
     /// The job of BENCHMARKS 4 with that deadline and overhead.

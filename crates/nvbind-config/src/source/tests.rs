@@ -54,12 +54,15 @@ fn every_key_can_be_set_in_every_layer() {
         let value = match key.set {
             key::Setter::Flag(true, _) => "false",
             key::Setter::Flag(false, _) => "true",
-            _ if key.section == "container" => "native",
+            key::Setter::Word(known, _) => known.get(1).copied().unwrap_or("/x"),
+            key::Setter::Words(known, _) => known.first().copied().unwrap_or("/x"),
+            key::Setter::Usd(_) => "12.5",
             _ => "/x",
         };
         let written = match key.set {
             key::Setter::Flag(..) => value.to_owned(),
             _ if key.is_list() => format!("['{value}']"),
+            _ if key.is_number() => value.to_owned(),
             _ => format!("'{value}'"),
         };
         let file = format!("[{}]\n{} = {written}\n", key.section, key.name);
@@ -69,6 +72,20 @@ fn every_key_can_be_set_in_every_layer() {
         assert_eq!(from_file, load(&[], &[(&variable, value)], &[]).unwrap());
         assert_eq!(from_file, load(&[], &[], &[(&key.dotted(), value)]).unwrap());
     }
+}
+
+#[test]
+fn money_is_a_number_or_a_string() {
+    for text in ["50", "50.0", "'50'", "'$50.00'"] {
+        let config = load(&[&format!("[cloud]\nbudget_daily = {text}\n")], &[], &[]).unwrap();
+        assert_eq!(config.cloud.budget_daily.map(crate::Usd::usd), Some(50.0), "{text}");
+    }
+    let unset = load(
+        &["[cloud]\nbudget_daily = 50\n"],
+        &[("NVBIND_CLOUD_BUDGET_DAILY", "")],
+        &[],
+    );
+    assert_eq!(unset.unwrap().cloud.budget_daily, None);
 }
 
 #[test]
@@ -99,6 +116,18 @@ fn bad_files_are_told_in_a_line() {
         (
             "[container]\nruntime = 'lxc'\n",
             "0.toml:2: 'container.runtime' does not take 'lxc': use one of auto, native, bolt, docker, podman, containerd",
+        ),
+        (
+            "[cloud]\nbudget_daily = -5\n",
+            "0.toml:2: 'cloud.budget_daily' does not take '-5': write an amount in USD, as 50 or 12.5",
+        ),
+        (
+            "[cloud]\nbudget_monthly = ['50']\n",
+            "0.toml:2: 'cloud.budget_monthly' is a list: it must be an amount in USD",
+        ),
+        (
+            "[cloud]\nproviders = ['hosts', 'amazon']\n",
+            "0.toml:2: 'cloud.providers' does not take 'amazon': use one of aws, gcp, azure, hosts",
         ),
     ];
     for (text, expected) in table {

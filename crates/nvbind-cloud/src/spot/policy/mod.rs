@@ -7,7 +7,7 @@ mod on_demand;
 mod uniform_progress;
 
 use super::Job;
-use super::simulate::EPSILON;
+use super::progress::EPSILON;
 use std::str::FromStr;
 
 /// What a job runs on.
