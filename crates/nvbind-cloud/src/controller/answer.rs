@@ -62,7 +62,8 @@ impl Controller {
         }
         self.block(&attempt, &error)?;
         if error.class == ErrorClass::Invalid {
-            self.state.set_deployment(attempt.deployment, DeploymentStatus::Failing, &message)?;
+            self.state
+                .set_deployment(attempt.deployment, DeploymentStatus::Failing, &message)?;
         }
         if is_unclear || attempt.tries > 0 {
             // An earlier try may have had its effect: what it may have made is looked for and given back.
@@ -74,7 +75,11 @@ impl Controller {
         self.save(&attempt, "refused", &message)
     }
 
-    fn described(&mut self, mut attempt: Attempt, answer: Result<Option<Machine>, ProviderError>) -> Result<(), StateError> {
+    fn described(
+        &mut self,
+        mut attempt: Attempt,
+        answer: Result<Option<Machine>, ProviderError>,
+    ) -> Result<(), StateError> {
         if attempt.status >= AttemptStatus::Deleting {
             return Ok(());
         }
@@ -133,7 +138,8 @@ impl Controller {
                 self.state.save_attempt(&attempt)
             }
             // The provider knows none: believed once the order is old enough to be seen.
-            Ok(false) => match now_ms() - attempt.intent_ms.max(attempt.deleting_ms.unwrap_or_default()) > INVISIBLE_MS {
+            Ok(false) => match now_ms() - attempt.intent_ms.max(attempt.deleting_ms.unwrap_or_default()) > INVISIBLE_MS
+            {
                 true => self.ended(attempt),
                 false => {
                     pause(&mut attempt, LOOK_MS);
@@ -153,12 +159,18 @@ impl Controller {
         }
     }
 
-    fn verified(&mut self, mut attempt: Attempt, answer: Result<Option<Machine>, ProviderError>) -> Result<(), StateError> {
+    fn verified(
+        &mut self,
+        mut attempt: Attempt,
+        answer: Result<Option<Machine>, ProviderError>,
+    ) -> Result<(), StateError> {
         if attempt.status != AttemptStatus::Deleted {
             return Ok(());
         }
         let is_gone = match &answer {
-            Ok(machine) => machine.as_ref().is_none_or(|machine| machine.state == MachineState::Gone),
+            Ok(machine) => machine
+                .as_ref()
+                .is_none_or(|machine| machine.state == MachineState::Gone),
             Err(_) => false,
         };
         let is_old = now_ms() - attempt.accepted_ms.unwrap_or_default() > INVISIBLE_MS;

@@ -1,16 +1,22 @@
 //! Whether the budget allows a machine.
 
-use super::choose::NoOffer;
 use super::Tools;
+use super::choose::NoOffer;
 use crate::attempt::Attempt;
 use crate::deployment::Deployment;
 use crate::money::{self, Launch, Period, Spender, Spent};
 use crate::state::{NewAttempt, now_ms};
 
 /// Whether the budget allows what is about to be ordered; what is running already counts, too.
-pub(super) fn allowed(tools: &Tools, deployment: &Deployment, attempts: &[Attempt], all: &[Attempt], new: &NewAttempt) -> Result<(), NoOffer> {
-    let committed: f64 = all.iter().filter(|attempt| attempt.ended_ms.is_none()).map(usd_h).sum();
-    let running: f64 = attempts.iter().filter(|attempt| attempt.ended_ms.is_none()).map(usd_h).sum();
+pub(super) fn allowed(
+    tools: &Tools,
+    deployment: &Deployment,
+    attempts: &[Attempt],
+    all: &[Attempt],
+    new: &NewAttempt,
+) -> Result<(), NoOffer> {
+    let committed: f64 = all.iter().map(usd_h).sum();
+    let running: f64 = attempts.iter().map(usd_h).sum();
     let spender = Spender {
         deployment: deployment.id,
         name: deployment.spec.name.clone(),
@@ -20,15 +26,19 @@ pub(super) fn allowed(tools: &Tools, deployment: &Deployment, attempts: &[Attemp
     };
     let hours = deployment.spec.requirements.work_hours;
     match money::check_launch(&tools.market.budget, &spent(all), committed - running, &spender, hours) {
-        Launch::Refuse(message) => Err(NoOffer { message, is_final: true }),
+        Launch::Refuse(message) => Err(NoOffer {
+            message,
+            is_final: true,
+        }),
         Launch::Warn(_) | Launch::Allowed => Ok(()),
     }
 }
 
-fn usd_h(attempt: &Attempt) -> f64 {
-    match attempt.accepted_ms {
-        Some(_) => attempt.usd_h + attempt.extras_usd_h,
-        None => 0.0,
+/// USD an hour that an attempt costs now.
+pub(super) fn usd_h(attempt: &Attempt) -> f64 {
+    match (attempt.accepted_ms, attempt.ended_ms) {
+        (Some(_), None) => attempt.usd_h + attempt.extras_usd_h,
+        _ => 0.0,
     }
 }
 

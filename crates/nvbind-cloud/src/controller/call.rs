@@ -3,7 +3,7 @@
 use super::Happening;
 use crate::attempt::{Attempt, EndReason};
 use crate::catalog::ProviderName;
-use crate::host;
+use crate::host::Target;
 use crate::provider::{Machine, Provider, ProviderError, Resource, ResourceKind, TAG_DEPLOYMENT};
 use std::collections::BTreeMap;
 use std::sync::mpsc::Sender;
@@ -74,18 +74,28 @@ pub(super) enum Call {
     Verify,
 }
 
+/// How a workload is told to stop before its machine is given back.
+pub(super) struct Stop {
+    pub(super) target: Target,
+    pub(super) grace_seconds: u32,
+}
+
 /// Makes a call about an attempt; the answer comes over the channel.
-pub(super) fn start(call: Call, attempt: &Attempt, providers: &Providers, node: Option<host::Node>, to: &Sender<Happening>) {
+pub(super) fn start(call: Call, attempt: &Attempt, providers: &Providers, stop: Option<Stop>, to: &Sender<Happening>) {
     let (attempt, providers, to) = (attempt.clone(), providers.clone(), to.clone());
     thread::spawn(move || {
         let machine = attempt.machine();
         let answer = match call {
-            Call::Create => Answer::Created(providers.call(attempt.provider, |provider| provider.create(&attempt.order))),
-            Call::Describe => Answer::Described(providers.call(attempt.provider, |provider| provider.describe(&machine))),
+            Call::Create => {
+                Answer::Created(providers.call(attempt.provider, |provider| provider.create(&attempt.order)))
+            }
+            Call::Describe => {
+                Answer::Described(providers.call(attempt.provider, |provider| provider.describe(&machine)))
+            }
             Call::Verify => Answer::Verified(providers.call(attempt.provider, |provider| provider.describe(&machine))),
             Call::Delete => {
-                if let Some(node) = node.filter(|_| ends_gracefully(&attempt)) {
-                    node.stop();
+                if let Some(stop) = stop.filter(|_| ends_gracefully(&attempt)) {
+                    super::worker::stop(stop.target, &attempt.order.token, stop.grace_seconds);
                 }
                 Answer::Deleted(providers.call(attempt.provider, |provider| delete(provider, &attempt)))
             }
@@ -124,7 +134,11 @@ fn machine_resource(attempt: &Attempt, id: String) -> Resource {
         name: order.name.clone(),
         region: order.region.clone(),
         zone: order.zone.clone(),
-        tags: order.tags().into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+        tags: order
+            .tags()
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect(),
         instance_type: Some(order.instance_type.clone()),
         market: Some(order.market),
         state: None,

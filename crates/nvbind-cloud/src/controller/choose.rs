@@ -4,9 +4,10 @@ use super::{Controller, Tools};
 use crate::attempt::{Attempt, EndReason};
 use crate::catalog::{Offer, ProviderName};
 use crate::deployment::Deployment;
-use crate::place::{Block, Choice, Extras, Facts, History, OfferIndex, Survey};
+use crate::place::{Block, Choice as PlaceChoice, Extras, Facts, History, OfferIndex, Survey};
 use crate::provider::{ErrorClass, Order, ProviderError, Quota};
-use crate::requirements::Requirements;
+use crate::requirements::{Requirements, SpotUse};
+use crate::spot::Choice;
 use crate::state::{NewAttempt, State, StateError, now_ms};
 use std::collections::BTreeMap;
 use std::sync::mpsc::channel;
@@ -27,7 +28,7 @@ pub struct Market {
     /// A cloud comes before the user's own hosts where it costs less than this share of theirs.
     pub burst_below: f64,
     /// Most USD a day and a month of all deployments together.
-    pub limits: crate::money::Limits,
+    pub budget: crate::money::Budget,
     quotas: Mutex<BTreeMap<(ProviderName, String), Seen>>,
 }
 
@@ -53,7 +54,7 @@ impl Market {
             offers,
             host_usd_h: None,
             burst_below: 0.0,
-            limits: crate::money::Limits::default(),
+            budget: crate::money::Budget::default(),
             quotas: Mutex::default(),
         }
     }
@@ -106,12 +107,23 @@ pub(super) fn choose(
     owner: &str,
 ) -> Result<Result<NewAttempt, NoOffer>, StateError> {
     let market = &tools.market;
-    let requirements = remaining(deployment, attempts, node);
+    let mut requirements = remaining(deployment, attempts);
+    match super::duty::market(deployment, attempts, &market.offers, now_ms()) {
+        Some(Choice::None) => {
+            return Ok(Err(NoOffer {
+                message: "spot capacity is away and the deadline leaves time to wait for it".to_owned(),
+                is_final: false,
+            }));
+        }
+        Some(Choice::Spot) => requirements.spot = SpotUse::Only,
+        Some(Choice::OnDemand) => requirements.spot = SpotUse::Never,
+        None => {}
+    }
     let blocks: Vec<Block> = state.blocks()?;
     let all = state.attempts_since(0)?;
     let history = history(&all);
     let index = OfferIndex::new(&market.offers[..]);
-    let mut best: Option<Choice> = None;
+    let mut best: Option<PlaceChoice> = None;
     // The second look knows the quotas of the place that the first one chose.
     for look in 0..3 {
         let quotas = market.known_quotas();
@@ -131,9 +143,8 @@ pub(super) fn choose(
             Err(error) => return Ok(Err(final_word(error.to_string()))),
         };
         let Some(choice) = placement.choices.into_iter().next() else {
-            let message = survey.why_not(&requirements);
             return Ok(Err(NoOffer {
-                message,
+                message: why_not(&survey, &requirements),
                 is_final: false,
             }));
         };
@@ -148,8 +159,39 @@ pub(super) fn choose(
     let Some(choice) = best else {
         return Ok(Err(final_word("nothing was looked at".to_owned())));
     };
-    let new = order(deployment, &market.offers[choice.offer], &choice, node, owner, state);
+    let offer = &market.offers[choice.offer];
+    let new = order(deployment, offer, &choice, node, owner, state);
     Ok(super::budget::allowed(tools, deployment, attempts, &all, &new).map(|()| new))
+}
+
+/// Why nothing will do: the reasons of the refused offers, what would do but for one thing first.
+fn why_not(survey: &Survey<'_>, requirements: &Requirements) -> String {
+    let Ok((_, refused)) = survey.explain(requirements) else {
+        return "no offer will do".to_owned();
+    };
+    let mut reasons: BTreeMap<&'static str, (usize, String)> = BTreeMap::new();
+    for refused in &refused {
+        let entry = reasons.entry(refused.refusal.word()).or_default();
+        entry.0 += 1;
+        if entry.1.is_empty() {
+            entry.1 = refused.refusal.to_string();
+        }
+    }
+    let mut reasons: Vec<(usize, String)> = reasons.into_values().collect();
+    // The fewer offers a reason is about, the nearer they were.
+    reasons.sort();
+    let told: Vec<String> = reasons
+        .into_iter()
+        .take(3)
+        .map(|(count, why)| format!("{count} x {why}"))
+        .collect();
+    match told.is_empty() {
+        true => "no provider is used that offers anything: see nvbind cloud check".to_owned(),
+        false => format!(
+            "no offer will do now: {} (nvbind cloud explain lists all)",
+            told.join("; ")
+        ),
+    }
 }
 
 fn final_word(message: String) -> NoOffer {
@@ -159,13 +201,15 @@ fn final_word(message: String) -> NoOffer {
     }
 }
 
-/// What is still required: one node, without the places that a node of this deployment is just being ordered from again after it was lost.
-fn remaining(deployment: &Deployment, attempts: &[Attempt], _node: u32) -> Requirements {
+/// What is still required: one node, for its share of what the budget leaves.
+fn remaining(deployment: &Deployment, attempts: &[Attempt]) -> Requirements {
     let spent: f64 = attempts.iter().map(|attempt| attempt.cost_usd(now_ms())).sum();
     let wanted = &deployment.spec.requirements;
     Requirements {
         nodes: 1,
-        budget_usd: wanted.budget_usd.map(|budget| (budget - spent).max(0.0) / f64::from(deployment.nodes.max(1))),
+        budget_usd: wanted
+            .budget_usd
+            .map(|budget| (budget - spent).max(0.0) / f64::from(deployment.nodes.max(1))),
         ..wanted.clone()
     }
 }
@@ -186,7 +230,14 @@ fn ask_quotas(tools: &Tools, provider: ProviderName, region: &str) -> bool {
     from.recv_timeout(QUOTA_PATIENCE).is_ok()
 }
 
-fn order(deployment: &Deployment, offer: &Offer, choice: &Choice, node: u32, owner: &str, state: &State) -> NewAttempt {
+fn order(
+    deployment: &Deployment,
+    offer: &Offer,
+    choice: &PlaceChoice,
+    node: u32,
+    owner: &str,
+    state: &State,
+) -> NewAttempt {
     let spec = &deployment.spec;
     let extras = Extras::of(offer.provider);
     NewAttempt {
@@ -219,11 +270,17 @@ fn order(deployment: &Deployment, offer: &Offer, choice: &Choice, node: u32, own
 }
 
 /// What was seen of machine types at their places.
-pub fn history(attempts: &[Attempt]) -> Vec<History> {
+pub(super) fn history(attempts: &[Attempt]) -> Vec<History> {
     let mut seen: BTreeMap<_, History> = BTreeMap::new();
     for attempt in attempts {
         let order = &attempt.order;
-        let key = (attempt.provider, order.region.clone(), order.zone.clone(), order.instance_type.clone(), order.market);
+        let key = (
+            attempt.provider,
+            order.region.clone(),
+            order.zone.clone(),
+            order.instance_type.clone(),
+            order.market,
+        );
         let history = seen.entry(key).or_insert_with(|| History {
             provider: attempt.provider,
             region: order.region.clone(),
@@ -257,7 +314,9 @@ impl Controller {
         let Some(block) = Block::of(error, offer, attempt.order.zone.as_deref(), now) else {
             return Ok(());
         };
-        let until_ms = block.until.map_or(i64::MAX, |until| i64::try_from(until).unwrap_or(i64::MAX / 1000) * 1000);
+        let until_ms = block
+            .until
+            .map_or(i64::MAX, |until| i64::try_from(until).unwrap_or(i64::MAX / 1000) * 1000);
         let json = |value: Result<String, serde_json::Error>| value.unwrap_or_default();
         self.state.set_block(
             &json(serde_json::to_string(&block.scope)),

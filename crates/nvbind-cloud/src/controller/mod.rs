@@ -4,18 +4,21 @@
 //! with the same look. Two never act for one deployment: each holds its lease.
 
 mod answer;
+mod budget;
 mod call;
 mod choose;
+mod duty;
 mod plan;
 mod worker;
 
 pub use call::{Answer, Launch, Providers, clean_up, places};
 pub use choose::{Market, NoOffer};
 pub use plan::{Step, next_look_ms, plan};
+pub use worker::target;
 
 use crate::attempt::{Attempt, AttemptStatus, EndReason};
 use crate::deployment::{Deployment, DeploymentStatus};
-use crate::host;
+use crate::host::Kit;
 use crate::state::{Event, State, StateError, now_ms};
 use call::Call;
 use std::collections::{BTreeMap, BTreeSet};
@@ -56,7 +59,7 @@ pub struct Tools {
     /// Where offers come from.
     pub market: Arc<Market>,
     /// The programs that machines get.
-    pub programs: Arc<host::Programs>,
+    pub programs: Arc<Kit>,
     /// How patient it is.
     pub patience: Patience,
 }
@@ -93,7 +96,16 @@ pub struct Controller {
     is_cleaning: bool,
     /// Before this time no machine is looked for, and none is given what was shared back.
     wait_until_ms: i64,
+    /// Mean use of the GPUs of each node, in percent, as last reported.
+    gpu_use: BTreeMap<u32, f64>,
     refusals: u32,
+    /// When budget, load and deadline were looked at, and when the number of nodes was changed.
+    duties_ms: i64,
+    scaled_ms: i64,
+    /// What was told of the budget.
+    warned: BTreeSet<String>,
+    /// Which market the deadline asks for.
+    choice: Option<crate::spot::Choice>,
     to: Sender<Happening>,
     from: Receiver<Happening>,
 }
@@ -111,7 +123,12 @@ impl Controller {
             asked: BTreeSet::new(),
             is_cleaning: false,
             wait_until_ms: 0,
+            gpu_use: BTreeMap::new(),
             refusals: 0,
+            duties_ms: 0,
+            scaled_ms: 0,
+            warned: BTreeSet::new(),
+            choice: None,
             to,
             from,
         })
@@ -135,7 +152,9 @@ impl Controller {
                 true => 0,
                 false => next_look_ms(&attempts, now_ms(), self.tools.patience.look_ms) - now_ms(),
             };
-            self.listen(Duration::from_millis(wait.clamp(0, self.tools.patience.look_ms).unsigned_abs()))?;
+            self.listen(Duration::from_millis(
+                wait.clamp(0, self.tools.patience.look_ms).unsigned_abs(),
+            ))?;
         }
     }
 
@@ -163,7 +182,10 @@ impl Controller {
 
     /// Does everything that is to be done now; whether anything was written down.
     fn pass(&mut self, deployment: &Deployment, attempts: &[Attempt]) -> Result<bool, StateError> {
-        let mut has_written = false;
+        let mut has_written = self.duties(deployment, attempts)?;
+        if has_written {
+            return Ok(true);
+        }
         for step in plan(deployment, attempts, now_ms()) {
             has_written |= self.act(deployment, attempts, step)?;
         }
@@ -181,7 +203,8 @@ impl Controller {
             }
             Step::Complete => {
                 let message = "every node's workload ended with code 0";
-                self.state.set_deployment(deployment.id, DeploymentStatus::Completing, message)?;
+                self.state
+                    .set_deployment(deployment.id, DeploymentStatus::Completing, message)?;
                 self.state.tell(Some(deployment.id), None, "complete", message)?;
                 return Ok(true);
             }
@@ -205,8 +228,14 @@ impl Controller {
             return;
         };
         self.asked.insert(attempt.id);
-        let node = (call == Call::Delete).then(|| worker::node(&self.state, deployment, attempt)).flatten();
-        call::start(call, attempt, &self.tools.providers, node, &self.to);
+        let target = (call == Call::Delete)
+            .then(|| target(&self.state, deployment, attempt).ok())
+            .flatten();
+        let stop = target.map(|target| call::Stop {
+            target,
+            grace_seconds: deployment.spec.grace_seconds,
+        });
+        call::start(call, attempt, &self.tools.providers, stop, &self.to);
     }
 
     /// Finds a machine for a node and writes the order down; it is sent in the next pass.
@@ -220,21 +249,25 @@ impl Controller {
                 self.state.set_message(deployment.id, "")?;
                 let attempt = self.state.add_attempt(&new)?;
                 let message = format!("node {node}: {}", attempt.reason);
-                self.state.tell(Some(deployment.id), Some(attempt.id), "order", &message)?;
+                self.state
+                    .tell(Some(deployment.id), Some(attempt.id), "order", &message)?;
             }
             Err(no_offer) => {
                 let was_ever_up = attempts.iter().any(|attempt| attempt.accepted_ms.is_some());
                 let gives_up = no_offer.is_final || !(was_ever_up || deployment.spec.retry_until_up);
                 if gives_up {
-                    self.state.set_deployment(deployment.id, DeploymentStatus::Failing, &no_offer.message)?;
-                    self.state.tell(Some(deployment.id), None, "no-offer", &no_offer.message)?;
+                    self.state
+                        .set_deployment(deployment.id, DeploymentStatus::Failing, &no_offer.message)?;
+                    self.state
+                        .tell(Some(deployment.id), None, "no-offer", &no_offer.message)?;
                     return Ok(true);
                 }
                 self.refusals += 1;
                 self.wait_until_ms = now_ms() + 1000 * i64::from(2_u32.pow(self.refusals.min(5)));
                 if deployment.message != no_offer.message {
                     self.state.set_message(deployment.id, &no_offer.message)?;
-                    self.state.tell(Some(deployment.id), None, "waiting", &no_offer.message)?;
+                    self.state
+                        .tell(Some(deployment.id), None, "waiting", &no_offer.message)?;
                 }
             }
         }
@@ -255,9 +288,14 @@ impl Controller {
     /// Writes an attempt down, and what happened to it.
     fn save(&self, attempt: &Attempt, kind: &str, message: &str) -> Result<(), StateError> {
         self.state.save_attempt(attempt)?;
-        let place = format!("{} {}", attempt.provider, attempt.order.zone.as_deref().unwrap_or(&attempt.order.region));
+        let place = format!(
+            "{} {}",
+            attempt.provider,
+            attempt.order.zone.as_deref().unwrap_or(&attempt.order.region)
+        );
         let message = format!("node {} on {place}: {message}", attempt.order.node);
-        self.state.tell(Some(attempt.deployment), Some(attempt.id), kind, &message)
+        self.state
+            .tell(Some(attempt.deployment), Some(attempt.id), kind, &message)
     }
 
     fn start_clean_up(&mut self, deployment: &Deployment, attempts: &[Attempt]) {
@@ -281,7 +319,9 @@ impl Controller {
                 let outcome = deployment.status.outcome();
                 worker::forget(&self.state, deployment.id);
                 self.state.set_deployment(deployment.id, outcome, &deployment.message)?;
-                return self.state.tell(Some(deployment.id), None, outcome.as_str(), "nothing is left of it");
+                return self
+                    .state
+                    .tell(Some(deployment.id), None, outcome.as_str(), "nothing is left of it");
             }
             Ok(left) => format!("{left} networks, firewalls or keys are still in use: trying again"),
             Err(error) => format!("what the machines shared cannot be given back yet: {error}"),
@@ -295,7 +335,9 @@ impl Controller {
 pub fn is_reached(goal: Goal, deployment: &Deployment, attempts: &[Attempt]) -> bool {
     let works = |node: u32| {
         let mut of_node = attempts.iter().filter(|attempt| attempt.order.node == node);
-        of_node.any(|attempt| attempt.exit_code == Some(0) || (attempt.is_live() && attempt.status == AttemptStatus::Working))
+        of_node.any(|attempt| {
+            attempt.exit_code == Some(0) || (attempt.is_live() && attempt.status == AttemptStatus::Working)
+        })
     };
     deployment.status.is_over()
         || (goal == Goal::Up && deployment.status == DeploymentStatus::Active && (0..deployment.nodes).all(works))

@@ -66,11 +66,16 @@ fn active(deployment: &Deployment, attempts: &[Attempt], now_ms: i64, steps: &mu
         return;
     }
     for node in (0..deployment.nodes).filter(|node| !is_done(*node)) {
-        if !attempts.iter().any(|attempt| attempt.order.node == node && attempt.is_live()) {
+        if !attempts
+            .iter()
+            .any(|attempt| attempt.order.node == node && attempt.is_live())
+        {
             steps.push(Step::Place { node });
         }
     }
-    let up = attempts.iter().filter(|attempt| attempt.status < AttemptStatus::Deleting);
+    let up = attempts
+        .iter()
+        .filter(|attempt| attempt.status < AttemptStatus::Deleting);
     steps.extend(up.filter_map(|attempt| {
         let reason = surplus(deployment, attempts, attempt, now_ms)?;
         Some(Step::Release(attempt.id, reason))
@@ -106,7 +111,9 @@ fn ending(status: DeploymentStatus, attempts: &[Attempt], steps: &mut Vec<Step>)
         steps.push(Step::CleanUp);
         return;
     }
-    let up = attempts.iter().filter(|attempt| attempt.status < AttemptStatus::Deleting);
+    let up = attempts
+        .iter()
+        .filter(|attempt| attempt.status < AttemptStatus::Deleting);
     steps.extend(up.map(|attempt| Step::Release(attempt.id, end_reason(status, attempt))));
 }
 

@@ -1,7 +1,7 @@
 //! Whoever looks after one machine: a thread that prepares it, starts the workload there, and tells what the agent reports.
 
 use super::{Controller, Happening};
-use crate::agent::{ExitReason, MetadataSource, Phase, Plan, Report};
+use crate::agent::{AgentState, ExitReason, MetadataSource, Phase, Plan, Report};
 use crate::attempt::{Attempt, AttemptStatus, EndReason};
 use crate::catalog::ProviderName;
 use crate::deployment::{Deployment, DeploymentSpec, DeploymentStatus};
@@ -94,7 +94,7 @@ impl Task {
         let mut follow = node.follow()?;
         while !self.is_done.load(Ordering::Relaxed) {
             let report = follow.next(SILENCE)?;
-            let is_over = report.exit.is_some();
+            let is_over = end_of(&report).is_some();
             self.tell(WorkerNews::Report(Box::new(report)));
             if is_over {
                 return Ok(());
@@ -131,7 +131,12 @@ impl Controller {
         }
     }
 
-    fn start_worker(&mut self, deployment: &Deployment, attempts: &[Attempt], attempt: &Attempt) -> Result<(), StateError> {
+    fn start_worker(
+        &mut self,
+        deployment: &Deployment,
+        attempts: &[Attempt],
+        attempt: &Attempt,
+    ) -> Result<(), StateError> {
         let target = match target(&self.state, deployment, attempt) {
             Ok(target) => target,
             Err(error) => return self.useless(attempt.clone(), &error),
@@ -190,27 +195,25 @@ impl Controller {
             let message = format!("the provider takes it back {}", notice.when);
             self.save(&attempt, "notice", message.trim_end())?;
         }
-        let Some(exit) = &report.exit else { return Ok(()) };
+        let Some((code, what)) = end_of(report) else {
+            return Ok(());
+        };
         if attempt.exit_code.is_some() {
             return Ok(());
         }
-        let is_final = attempt.notice_ms.is_some() || exit.code == 0 || attempt.starts >= self.restarts()?;
+        let message = format!("{what} ended with code {code}");
+        let is_final = attempt.notice_ms.is_some() || code == 0 || attempt.starts >= self.restarts()?;
         if !is_final {
             attempt.starts += 1;
             attempt.status = AttemptStatus::Running;
-            return self.save(&attempt, "restart", &format!("the workload ended with code {}", exit.code));
+            return self.save(&attempt, "restart", &message);
         }
-        attempt.exit_code = Some(exit.code);
-        let message = format!("the workload ended with code {}", exit.code);
+        attempt.exit_code = Some(code);
         self.save(&attempt, "ended", &message)?;
-        if exit.code != 0 && attempt.notice_ms.is_none() {
-            let why = match exit.reason {
-                ExitReason::Setup => "the set-up",
-                ExitReason::NotStarted => "the start",
-                _ => "the workload",
-            };
-            let message = format!("{why} of node {} ended with code {}", attempt.order.node, exit.code);
-            self.state.set_deployment(attempt.deployment, DeploymentStatus::Failing, &message)?;
+        if code != 0 && attempt.notice_ms.is_none() {
+            let message = format!("{what} of node {} ended with code {code}", attempt.order.node);
+            self.state
+                .set_deployment(attempt.deployment, DeploymentStatus::Failing, &message)?;
         }
         Ok(())
     }
@@ -234,6 +237,23 @@ impl Controller {
         attempt.error = Some(error);
         self.release(attempt, EndReason::NotUsable)
     }
+}
+
+/// The exit code that stands for a workload whose agent was killed: that of SIGKILL.
+const KILLED: i32 = 137;
+
+/// How a workload ended and what of it, if it has.
+fn end_of(report: &Report) -> Option<(i32, &'static str)> {
+    if report.agent == AgentState::Dead {
+        return Some((KILLED, "the agent"));
+    }
+    let exit = report.exit.as_ref()?;
+    let what = match exit.reason {
+        ExitReason::Setup => "the set-up",
+        ExitReason::NotStarted => "the start of the workload",
+        _ => "the workload",
+    };
+    Some((exit.code.unwrap_or(KILLED), what))
 }
 
 fn mean_use(report: &Report) -> Option<f64> {
@@ -286,7 +306,10 @@ fn plan(spec: &DeploymentSpec, attempts: &[Attempt], attempt: &Attempt, nodes: u
 /// The addresses of the nodes among themselves, by their numbers, as far as they are known.
 fn addresses(attempts: &[Attempt], nodes: u32) -> Vec<String> {
     let of_node = |node: u32| {
-        let live = attempts.iter().rev().find(|attempt| attempt.order.node == node && attempt.is_live());
+        let live = attempts
+            .iter()
+            .rev()
+            .find(|attempt| attempt.order.node == node && attempt.is_live());
         live.and_then(|attempt| attempt.private_address.clone().or_else(|| attempt.address.clone()))
     };
     (0..nodes).filter_map(of_node).collect()
@@ -315,7 +338,9 @@ fn make_key(folder: &Path) -> io::Result<()> {
     let draft = folder.join(format!("draft-{}", std::process::id()));
     let _ = std::fs::remove_file(&draft);
     let mut command = Command::new("ssh-keygen");
-    command.args(["-q", "-t", "ed25519", "-N", "", "-C", "nvbind", "-f"]).arg(&draft);
+    command
+        .args(["-q", "-t", "ed25519", "-N", "", "-C", "nvbind", "-f"])
+        .arg(&draft);
     let status = command.stdin(Stdio::null()).stdout(Stdio::null()).status()?;
     if !status.success() {
         return Err(io::Error::other("ssh-keygen failed"));
@@ -338,7 +363,13 @@ pub fn target(state: &State, deployment: &Deployment, attempt: &Attempt) -> Resu
     }
     let folder = key_folder(state, deployment.id);
     let (user, name) = (&deployment.spec.user, &attempt.order.name);
-    Ok(Target::fresh(user, address, folder.join("id_ed25519"), folder.join("known_hosts"), name)?)
+    Ok(Target::fresh(
+        user,
+        address,
+        folder.join("id_ed25519"),
+        folder.join("known_hosts"),
+        name,
+    )?)
 }
 
 /// Tells the workload on a machine to stop, as far as it can be reached.
