@@ -165,7 +165,7 @@ pub(super) fn choose(
 }
 
 /// Why nothing will do: the reasons of the refused offers, what would do but for one thing first.
-fn why_not(survey: &Survey<'_>, requirements: &Requirements) -> String {
+pub fn why_not(survey: &Survey<'_>, requirements: &Requirements) -> String {
     let Ok((_, refused)) = survey.explain(requirements) else {
         return "no offer will do".to_owned();
     };

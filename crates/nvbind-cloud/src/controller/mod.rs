@@ -12,7 +12,7 @@ mod plan;
 mod worker;
 
 pub use call::{Answer, Launch, Providers, clean_up, places};
-pub use choose::{Market, NoOffer};
+pub use choose::{Market, NoOffer, why_not};
 pub use plan::{Step, next_look_ms, plan};
 pub use worker::target;
 

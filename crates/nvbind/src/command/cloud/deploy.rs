@@ -7,9 +7,9 @@ use crate::context::Context;
 use crate::failure::{FAILED, Failure};
 use crate::output;
 use clap::{Args, ValueHint};
-use nvbind_cloud::controller::{Controller, Goal};
+use nvbind_cloud::controller::{Controller, Goal, Tools};
 use nvbind_cloud::state::{Event, State};
-use nvbind_cloud::{Deployment, DeploymentSpec, DeploymentStatus, is_name};
+use nvbind_cloud::{Deployment, DeploymentStatus};
 use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -19,33 +19,36 @@ use std::time::{Duration, Instant};
 pub(crate) struct DeployArgs {
     /// Name of the deployment [default: the file's, else from the image]
     #[arg(long)]
-    name: Option<String>,
+    pub(super) name: Option<String>,
     /// A kind of work whose image and profile are known, as pytorch-training
     #[arg(long, value_name = "WORKLOAD")]
-    workload: Option<String>,
+    pub(super) workload: Option<String>,
     /// Read it from this file: an nvbind.toml with a [cloud] table, or a SkyPilot task (.yaml)
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    file: Option<PathBuf>,
+    pub(super) file: Option<PathBuf>,
     /// Environment variable of the workload; it is written down: for what is secret there is --secret
     #[arg(short, long, value_name = "NAME=VALUE")]
-    env: Vec<String>,
+    pub(super) env: Vec<String>,
     /// Environment variable of the workload whose value is the caller's own and is never written down
     #[arg(long, value_name = "NAME")]
-    secret: Vec<String>,
+    pub(super) secret: Vec<String>,
+    /// Folder on the machine to run as root file system; IMAGE is then only a label
+    #[arg(long, value_name = "DIR")]
+    pub(super) rootfs: Option<String>,
     /// Shell command at an interruption notice, before the workload is told to stop
     #[arg(long, value_name = "COMMAND")]
-    on_notice: Option<String>,
+    pub(super) on_notice: Option<String>,
     /// How often a workload that fails is started again
     #[arg(long, value_name = "N")]
-    max_restarts: Option<u32>,
+    pub(super) max_restarts: Option<u32>,
     /// Hours after which the provider ends a machine by itself, even when nvbind is gone [default: 168]
     #[arg(long, value_name = "HOURS")]
-    max_hours: Option<f64>,
+    pub(super) max_hours: Option<f64>,
     /// Look for machines until there are some
     #[arg(long)]
-    retry: bool,
+    pub(super) retry: bool,
     #[command(flatten)]
-    requirements: RequirementArgs,
+    pub(super) requirements: RequirementArgs,
     /// Stay, keep it alive, and end with the workload's outcome
     #[arg(long)]
     wait: bool,
@@ -53,10 +56,10 @@ pub(crate) struct DeployArgs {
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
     /// Image of the container
-    image: Option<String>,
+    pub(super) image: Option<String>,
     /// Command and its arguments
     #[arg(trailing_var_arg = true, value_name = "CMD")]
-    command: Vec<String>,
+    pub(super) command: Vec<String>,
 }
 
 #[derive(Debug, Args)]
@@ -86,16 +89,16 @@ pub(crate) struct ServeArgs {
     interval: f64,
 }
 
-pub(crate) fn deploy(args: DeployArgs, context: &Context) -> Result<u8, Failure> {
+pub(crate) fn deploy(args: &DeployArgs, context: &Context) -> Result<u8, Failure> {
     let (wait, format) = (args.wait, args.format);
-    let spec = spec(args, context)?;
-    let tools = tools::tools(context, &spec.requirements)?;
+    let spec = super::spec::spec(args, context)?;
+    let tools = tools::tools(context)?;
     let state = State::open(&context.config()?.state_dir())?;
     tools::refuse_early(&state, &tools, &spec)?;
     let name = spec.name.clone();
     let id = state.add_deployment(&spec)?;
     let goal = if wait { Goal::Over } else { Goal::Up };
-    let deployment = follow(context, id, goal)?;
+    let deployment = follow(context, id, goal, Some(tools))?;
     super::status::show(&state, &name, false, format)?;
     if !wait && deployment.status == DeploymentStatus::Active && !tools::is_served(&state)? {
         output::note(&format!(
@@ -116,47 +119,17 @@ fn outcome(deployment: &Deployment) -> Result<u8, Failure> {
     }
 }
 
-fn spec(args: DeployArgs, context: &Context) -> Result<DeploymentSpec, Failure> {
-    let mut spec = tools::base_spec(args.file.as_deref(), args.workload.as_deref(), context)?;
-    args.requirements.apply(&mut spec.requirements)?;
-    let run = tools::run_with(&spec.run, args.image.as_deref(), &args.command, &args.env)?;
-    spec.run = run.text;
-    if let Some(name) = args.name.or_else(|| (!spec.name.is_empty()).then(|| spec.name.clone())) {
-        spec.name = name;
-    } else {
-        spec.name = run.name;
-    }
-    if !is_name(&spec.name) {
-        return Err(Failure::usage(format!(
-            "bad name '{}': use up to {} of a-z, 0-9 and -, a letter first",
-            spec.name,
-            nvbind_cloud::NAME_LENGTH
-        )));
-    }
-    spec.secrets.extend(args.secret);
-    tools::check_secrets(&spec)?;
-    spec.on_notice = args.on_notice.or(spec.on_notice);
-    spec.max_restarts = args.max_restarts.unwrap_or(spec.max_restarts);
-    spec.retry_until_up |= args.retry;
-    if let Some(hours) = args.max_hours {
-        if !(hours.is_finite() && hours > 0.0) {
-            return Err(Failure::usage(format!("--max-hours {hours}: it must be above 0")));
-        }
-        spec.max_run_seconds = (hours * 3600.0).ceil() as u64;
-    }
-    spec.owner = tools::user_name();
-    Ok(spec)
-}
-
 /// Sees a deployment to its goal: by itself, or by watching who has its lease.
-fn follow(context: &Context, id: i64, goal: Goal) -> Result<Deployment, Failure> {
+fn follow(context: &Context, id: i64, goal: Goal, mut tools: Option<Tools>) -> Result<Deployment, Failure> {
     let folder = context.config()?.state_dir();
     let mut told = teller();
     loop {
         let state = State::open(&folder)?;
         if let Some(_lease) = state.lease(id)? {
-            let requirements = state.deployment(id)?.spec.requirements;
-            let tools = tools::tools(context, &requirements)?;
+            let tools = match tools.take() {
+                Some(tools) => tools,
+                None => tools::tools(context)?,
+            };
             return Ok(Controller::new(state, id, tools)?.run(goal, &mut told)?);
         }
         if let Some(deployment) = watch(&state, id, goal, &mut told)? {
@@ -206,7 +179,7 @@ pub(crate) fn end(args: &EndArgs, context: &Context) -> Result<u8, Failure> {
         return Ok(0);
     }
     for id in ids {
-        follow(context, id, Goal::Over)?;
+        follow(context, id, Goal::Over, None)?;
     }
     Ok(0)
 }
@@ -228,7 +201,7 @@ pub(crate) fn resume(args: &ResumeArgs, context: &Context) -> Result<u8, Failure
     thread::scope(|scope| {
         let threads: Vec<_> = ids
             .iter()
-            .map(|id| scope.spawn(move || follow(context, *id, goal)))
+            .map(|id| scope.spawn(move || follow(context, *id, goal, None)))
             .collect();
         for thread in threads {
             outcomes.push(thread.join().unwrap_or_else(|_| Err(Failure::new(FAILED, "a thread died"))));
@@ -264,7 +237,7 @@ pub(crate) fn serve(args: &ServeArgs, context: &Context) -> Result<u8, Failure> 
 
 fn keep_alive(context: &Context, id: i64) {
     // What fails here (a full disk, say) is told and tried again: the deployment still is to be kept alive.
-    while let Err(failure) = follow(context, id, Goal::Over) {
+    while let Err(failure) = follow(context, id, Goal::Over, None) {
         failure.print(false);
         thread::sleep(Duration::from_secs(5));
     }
