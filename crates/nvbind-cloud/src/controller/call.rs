@@ -95,7 +95,7 @@ pub(super) fn start(call: Call, attempt: &Attempt, providers: &Providers, stop: 
             Call::Verify => Answer::Verified(providers.call(attempt.provider, |provider| provider.describe(&machine))),
             Call::Delete => {
                 if let Some(stop) = stop.filter(|_| ends_gracefully(&attempt)) {
-                    super::worker::stop(stop.target, &attempt.order.token, stop.grace_seconds);
+                    super::worker::stop(stop.target, &super::worker::run_token(&attempt), stop.grace_seconds);
                 }
                 Answer::Deleted(providers.call(attempt.provider, |provider| delete(provider, &attempt)))
             }

@@ -14,7 +14,7 @@ mod worker;
 pub use call::{Answer, Launch, Providers, clean_up, places};
 pub use choose::{Market, NoOffer, why_not};
 pub use plan::{Step, next_look_ms, plan};
-pub use worker::target;
+pub use worker::{run_token, target};
 
 use crate::attempt::{Attempt, AttemptStatus, EndReason};
 use crate::deployment::{Deployment, DeploymentStatus};

@@ -1,11 +1,11 @@
 //! Whoever looks after one machine: a thread that prepares it, starts the workload there, and tells what the agent reports.
 
 use super::{Controller, Happening};
-use crate::agent::{AgentState, ExitReason, MetadataSource, Phase, Plan, Report};
+use crate::agent::{AgentState, ExitReason, MetadataSource, Phase, Plan, Report, StopOrder};
 use crate::attempt::{Attempt, AttemptStatus, EndReason};
 use crate::catalog::ProviderName;
 use crate::deployment::{Deployment, DeploymentSpec, DeploymentStatus};
-use crate::host::{HostError, Kit, Node, Target};
+use crate::host::{HostError, Kit, Node, Prepared, Target};
 use crate::provider::{ErrorClass, ProviderError};
 use crate::state::{State, StateError, now_ms};
 use std::collections::BTreeMap;
@@ -20,6 +20,8 @@ use std::time::Duration;
 
 /// Pause before a machine that could not be reached is tried again.
 const PAUSE: Duration = Duration::from_millis(300);
+/// Free disk that a machine must have for nvbind and its state, in MiB.
+const DISK_MIB: u64 = 64;
 /// Without a report for that long the connection is made anew. The agent reports each second.
 const SILENCE: Duration = Duration::from_secs(4);
 
@@ -74,7 +76,7 @@ impl Task {
     fn run(mut self) {
         while !self.is_done.load(Ordering::Relaxed) {
             match self.look_after() {
-                Err(error) if !error.may_pass() => return self.tell(WorkerNews::Useless(error)),
+                Err(error) if !may_pass(&error) => return self.tell(WorkerNews::Useless(error)),
                 Err(_) => thread::sleep(PAUSE),
                 Ok(()) => return,
             }
@@ -83,17 +85,19 @@ impl Task {
 
     /// Connects, prepares and starts what is to be started, and tells the reports until the connection breaks.
     fn look_after(&mut self) -> Result<(), HostError> {
-        let mut node = Node::connect(self.target.clone(), &self.plan.token)?;
+        let mut node = Node::connect(self.target.clone())?;
         self.tell(WorkerNews::Reached);
         if self.starts {
-            let prepared = node.prepare(&self.kit)?;
+            let prepared = node.prepare(&self.kit, DISK_MIB)?;
             node.start(&self.plan)?;
             self.starts = false;
-            self.tell(WorkerNews::Started(prepared.to_string()));
+            self.tell(WorkerNews::Started(told(&prepared)));
         }
-        let mut follow = node.follow()?;
-        while !self.is_done.load(Ordering::Relaxed) {
-            let report = follow.next(SILENCE)?;
+        for report in node.follow(&self.plan.token, SILENCE)? {
+            if self.is_done.load(Ordering::Relaxed) {
+                return Ok(());
+            }
+            let report = report?;
             let is_over = end_of(&report).is_some();
             self.tell(WorkerNews::Report(Box::new(report)));
             if is_over {
@@ -102,6 +106,25 @@ impl Task {
         }
         Ok(())
     }
+}
+
+/// What took how long.
+fn told(prepared: &Prepared) -> String {
+    let steps: Vec<String> = prepared.steps.iter().map(|step| format!("{} {:.2} s", step.name, step.seconds)).collect();
+    format!("the workload was started; {}", steps.join(", "))
+}
+
+/// Whether that may be over when the host is asked again.
+fn may_pass(error: &HostError) -> bool {
+    // A machine that has just come up refuses logins until its first-boot program has put the key in place.
+    matches!(
+        error,
+        HostError::Unreachable { .. }
+            | HostError::Lost { .. }
+            | HostError::Silent { .. }
+            | HostError::Denied { .. }
+            | HostError::Local { .. }
+    )
 }
 
 impl Controller {
@@ -262,6 +285,14 @@ fn mean_use(report: &Report) -> Option<f64> {
     (report.phase == Phase::Running && count > 0).then(|| f64::from(sum) / count as f64)
 }
 
+/// Names a run of the workload: that of the order, and of its own where it is started again on the same machine.
+pub fn run_token(attempt: &Attempt) -> String {
+    match attempt.starts {
+        0 => attempt.order.token.clone(),
+        again => format!("{}r{again}", attempt.order.token),
+    }
+}
+
 /// What the agent of a node is to do.
 fn plan(spec: &DeploymentSpec, attempts: &[Attempt], attempt: &Attempt, nodes: u32) -> Plan {
     let addresses = addresses(attempts, nodes);
@@ -286,7 +317,7 @@ fn plan(spec: &DeploymentSpec, attempts: &[Attempt], attempt: &Attempt, nodes: u
     Plan {
         deployment: spec.name.clone(),
         node: order.node,
-        token: order.token.clone(),
+        token: run_token(attempt),
         workload: spec.run.clone(),
         environment,
         setup: spec.setup.clone(),
@@ -374,8 +405,12 @@ pub fn target(state: &State, deployment: &Deployment, attempt: &Attempt) -> Resu
 
 /// Tells the workload on a machine to stop, as far as it can be reached.
 pub(super) fn stop(target: Target, token: &str, grace_seconds: u32) {
-    if let Ok(node) = Node::connect(target, token) {
+    let order = StopOrder {
+        grace_seconds: grace_seconds.into(),
+        checkpoint: true,
+    };
+    if let Ok(node) = Node::connect(target) {
         // A machine that does not answer is given back all the same.
-        let _ = node.stop(grace_seconds.into());
+        let _ = node.stop(token, order);
     }
 }

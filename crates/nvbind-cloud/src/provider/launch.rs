@@ -27,7 +27,9 @@ pub fn launch(name: ProviderName) -> Result<Remote, ProviderError> {
 fn find(program: &str) -> Option<PathBuf> {
     let running = env::current_exe().ok();
     let folder = running.as_deref().and_then(Path::parent);
-    let beside = folder.into_iter().flat_map(|folder| BESIDE.map(|below| folder.join(below)));
+    let beside = folder
+        .into_iter()
+        .flat_map(|folder| BESIDE.map(|below| folder.join(below)));
     let path = env::var_os("PATH").unwrap_or_default();
     let on_path: Vec<PathBuf> = env::split_paths(&path).filter(|folder| folder.is_absolute()).collect();
     beside

@@ -20,7 +20,7 @@ pub(crate) struct LogsArgs {
     follow: bool,
     /// Only the last lines
     #[arg(long, value_name = "N")]
-    tail: Option<u32>,
+    tail: Option<usize>,
 }
 
 #[derive(Debug, Args)]
@@ -39,7 +39,8 @@ pub(crate) fn logs(args: &LogsArgs, context: &Context) -> Result<u8, Failure> {
     let state = State::open(&context.config()?.state_dir())?;
     let (deployment, attempt) = machine(&state, &args.name, args.node)?;
     let node = tools::node(&state, &deployment, &attempt)?;
-    node.print_logs(args.follow, args.tail)?;
+    let token = nvbind_cloud::controller::run_token(&attempt);
+    node.logs(&token, args.tail, args.follow, &mut std::io::stdout())?;
     Ok(0)
 }
 

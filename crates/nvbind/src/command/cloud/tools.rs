@@ -4,10 +4,10 @@ use crate::context::Context;
 use crate::failure::{FAILED, Failure, NOT_FOUND};
 use nvbind_cloud::catalog::{Catalog, Offer, ProviderName};
 use nvbind_cloud::controller::{self, Market, Patience, Providers, Tools};
-use nvbind_cloud::host::{HostsProvider, Kit, Node, Target};
+use nvbind_cloud::host::{HostEntry, HostError, HostsProvider, Kit, Node, Target};
 use nvbind_cloud::money::Budget;
 use nvbind_cloud::place::{Facts, OfferIndex, Survey};
-use nvbind_cloud::provider::{ErrorClass, Provider, ProviderError, launch};
+use nvbind_cloud::provider::{Provider, ProviderError, launch};
 use nvbind_cloud::state::State;
 use nvbind_cloud::{Attempt, Deployment, DeploymentSpec};
 use nvbind_config::{CloudConfig, Config};
@@ -80,8 +80,14 @@ fn start(name: ProviderName, cloud: &CloudConfig) -> Result<Box<dyn Provider>, P
 }
 
 fn hosts(cloud: &CloudConfig) -> Result<HostsProvider, ProviderError> {
-    HostsProvider::new(&cloud.hosts, cloud.host_price.usd())
-        .map_err(|error| ProviderError::new(ErrorClass::Invalid, "BadHost", error.to_string()))
+    let entry = |destination: &String| HostEntry {
+        destination: destination.clone(),
+        usd_h: cloud.host_price.usd(),
+        region: nvbind_cloud::host::REGION.to_owned(),
+    };
+    let bad = |error: HostError| error.into_refusal();
+    let kit = Kit::of_this_program().map_err(bad)?;
+    HostsProvider::new(cloud.hosts.iter().map(entry).collect(), kit).map_err(bad)
 }
 
 /// Everything that a controller works with.
@@ -173,7 +179,7 @@ pub(super) fn target(state: &State, deployment: &Deployment, attempt: &Attempt) 
 
 /// A connection to an attempt's machine.
 pub(super) fn node(state: &State, deployment: &Deployment, attempt: &Attempt) -> Result<Node, Failure> {
-    Ok(Node::connect(target(state, deployment, attempt)?, &attempt.order.token)?)
+    Ok(Node::connect(target(state, deployment, attempt)?)?)
 }
 
 /// Lifts the blocks that hold until a provider's account was found in order.
