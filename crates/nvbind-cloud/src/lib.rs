@@ -3,7 +3,9 @@
 //! Catalog, placement and the policies are plain functions over plain structs. What reaches out stands behind
 //! [`provider::Provider`].
 
+pub mod agent;
 pub mod catalog;
+pub mod host;
 mod hours;
 pub mod provider;
 mod requirements;
