@@ -35,6 +35,12 @@ pub enum Arch {
 }
 
 impl Arch {
+    /// What the CPU of this program's build runs.
+    pub const HERE: Self = match cfg!(target_arch = "aarch64") {
+        true => Self::Arm64,
+        false => Self::X86_64,
+    };
+
     /// Every one with its name.
     pub const WORDS: [(Self, &'static str); 2] = [(Self::X86_64, "x86_64"), (Self::Arm64, "arm64")];
 }

@@ -3,6 +3,7 @@
 mod check;
 mod deploy;
 mod gc;
+mod agent;
 mod offers;
 mod reach;
 mod simulate;
@@ -42,6 +43,9 @@ pub(crate) enum CloudCommand {
     Gc(gc::GcArgs),
     /// List GPU machines of AWS, GCP and Azure with their prices, from the catalog in this program
     Offers(offers::OffersArgs),
+    /// Run a node's workload on this host; what `nvbind cloud` starts on the hosts that it deploys to
+    #[command(subcommand)]
+    Agent(agent::AgentCommand),
     /// Try policies on recorded or made-up days, without an account
     #[command(subcommand)]
     Simulate(simulate::SimulateCommand),
@@ -60,6 +64,7 @@ pub(crate) fn run(command: &CloudCommand, context: &Context) -> Result<u8, Failu
         CloudCommand::Blocks(args) => status::blocks(args, context),
         CloudCommand::Check(args) => check::run(args, context),
         CloudCommand::Gc(args) => gc::run(args, context),
+        CloudCommand::Agent(command) => agent::run(command, context),
         CloudCommand::Offers(args) => offers::run(args),
         CloudCommand::Simulate(command) => simulate::run(command),
     }
