@@ -118,7 +118,9 @@ failure_from!(
     nvbind_cloud::catalog::CatalogError,
     nvbind_cloud::catalog::UnknownGpu,
     nvbind_cloud::catalog::UnknownInstance,
+    nvbind_cloud::money::ParsePeriodError,
     nvbind_cloud::spot::JobError,
     nvbind_cloud::spot::StudyError,
     nvbind_cloud::spot::TraceError,
+    nvbind_cloud::state::StateError,
 );
