@@ -15,6 +15,7 @@ pub mod provider;
 mod requirements;
 pub mod scale;
 mod size;
+pub mod skypilot;
 pub mod spot;
 pub mod state;
 

@@ -32,7 +32,11 @@ fn ledger() -> TempDir {
     for (provider, from, to) in lives {
         let mut attempt = state.add_attempt(&new(deployment, provider)).unwrap();
         if from > 0 {
-            attempt.status = if to.is_some() { AttemptStatus::Ended } else { AttemptStatus::Working };
+            attempt.status = if to.is_some() {
+                AttemptStatus::Ended
+            } else {
+                AttemptStatus::Working
+            };
             attempt.accepted_ms = Some(now - from * HOUR);
             attempt.ended_ms = to.map(|to| now - to * HOUR);
         }
@@ -76,7 +80,7 @@ fn nvbind(state: &Path, arguments: &[&str]) -> Output {
         .arg("cloud")
         .args(arguments)
         .env("NVBIND_STATE_DIR", state)
-        .env("NVBIND_CONFIG", "")
+        .env_remove("NVBIND_CONFIG")
         .output()
         .unwrap()
 }
@@ -119,9 +123,15 @@ fn a_table_has_bars_where_they_are_asked_for() {
     let folder = ledger();
     let output = nvbind(folder.path(), &["costs", "--period", "7d", "--chart"]);
     let text = String::from_utf8(output.stdout).unwrap();
-    assert!(text.contains("DEPLOYMENT") && text.contains("train") && text.contains("FORECAST"), "{text}");
+    assert!(
+        text.contains("DEPLOYMENT") && text.contains("train") && text.contains("FORECAST"),
+        "{text}"
+    );
     assert!(text.contains('█') && !text.contains('\u{1b}'), "{text}");
-    assert!(text.lines().filter(|line| line.starts_with("20")).count() >= 7, "{text}");
+    assert!(
+        text.lines().filter(|line| line.starts_with("20")).count() >= 7,
+        "{text}"
+    );
 }
 
 #[test]
@@ -132,7 +142,10 @@ fn a_report_replaces_the_one_before() {
     let path = file.display().to_string();
     assert!(nvbind(folder.path(), &["costs", "--html", &path]).status.success());
     let page = std::fs::read_to_string(&file).unwrap();
-    assert!(page.starts_with("<!DOCTYPE html>") && page.ends_with("</html>\n"), "{page}");
+    assert!(
+        page.starts_with("<!DOCTYPE html>") && page.ends_with("</html>\n"),
+        "{page}"
+    );
     assert!(page.contains("&lt;ada&gt;") && !page.contains("<ada>"));
     let left: Vec<String> = std::fs::read_dir(folder.path())
         .unwrap()
@@ -150,7 +163,7 @@ fn budgets_show_what_is_left() {
     let output = Command::new(env!("CARGO_BIN_EXE_nvbind"))
         .args(["cloud", "budget", "--format", "json"])
         .env("NVBIND_STATE_DIR", folder.path())
-        .env("NVBIND_CONFIG", "")
+        .env_remove("NVBIND_CONFIG")
         .env("NVBIND_CLOUD_BUDGET_MONTHLY", "1000")
         .output()
         .unwrap();
@@ -176,5 +189,31 @@ fn bad_words_are_one_line() {
         let text = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(2));
         assert!(text.contains(wanted) && text.lines().count() == 1, "{text}");
+    }
+}
+
+#[test]
+fn a_run_takes_no_wrong_table_for_the_cloud() {
+    let folder = temp_dir("costs");
+    let file = folder.path().join("nvbind.toml");
+    let text = |table: &str| format!("rootfs = '/nonexistent'\ncommand = ['true']\n{table}");
+    for (table, wanted) in [
+        (
+            "[cloud]\ngpu-typ = 'A100'\n",
+            "line 4: unknown key 'cloud.gpu-typ': did you mean 'gpu-type'?",
+        ),
+        ("[cloud]\ngpu-type = 'A100'\n", "/nonexistent"),
+    ] {
+        std::fs::write(&file, text(table)).unwrap();
+        let output = Command::new(env!("CARGO_BIN_EXE_nvbind"))
+            .args(["run", "-f"])
+            .arg(&file)
+            .env("NVBIND_STATE_DIR", folder.path())
+            .env_remove("NVBIND_CONFIG")
+            .output()
+            .unwrap();
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success() && text.contains(wanted), "{text}");
+        assert_eq!(text.contains("cloud"), table.contains("typ "), "{text}");
     }
 }
