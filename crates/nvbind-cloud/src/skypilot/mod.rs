@@ -138,17 +138,13 @@ fn no_gpu() -> SkyPilotError {
     )
 }
 
-/// The first line of a parser's message; the others draw where it is.
+/// A parser's message, without the lines that draw where it is.
 fn yaml_error(error: &serde_saphyr::Error) -> String {
-    let text = error.to_string();
-    let first = text
-        .lines()
-        .map(str::trim)
-        .find(|line| !line.is_empty())
-        .unwrap_or_default();
-    match text.contains("document") {
-        true => format!("{first} (a pipeline of several tasks cannot be deployed: give one task)"),
-        false => first.to_owned(),
+    match error.without_snippet() {
+        serde_saphyr::Error::MultipleDocuments { .. } => {
+            "a pipeline of several tasks cannot be deployed: give one task".to_owned()
+        }
+        plain => plain.to_string().split_whitespace().collect::<Vec<_>>().join(" "),
     }
 }
 

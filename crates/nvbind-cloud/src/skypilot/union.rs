@@ -165,5 +165,5 @@ fn zones_tell_regions(places: &[&Place]) -> bool {
         (Some(region), Some(zone)) => zone.starts_with(region.as_str()),
         _ => false,
     };
-    places.iter().all(|place| tells(place))
+    places.iter().all(tells)
 }
