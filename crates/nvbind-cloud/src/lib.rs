@@ -13,13 +13,25 @@ pub mod host;
 mod hours;
 pub mod money;
 pub mod place;
+pub mod file;
+mod named;
 pub mod provider;
 mod requirements;
 pub mod scale;
+mod size;
+pub mod skypilot;
 pub mod spot;
 pub mod state;
 
 pub use attempt::{Attempt, AttemptStatus, EndReason};
 pub use deployment::{Deployment, DeploymentSpec, DeploymentStatus, NAME_LENGTH, Scale, is_name};
 pub use hours::{ParseHoursError, parse_hours};
+pub use named::{NAMED_WORKLOADS, NamedWorkload, UnknownWorkload, find_workload};
 pub use requirements::{Data, Requirements, SpotUse, Strategy, Weights};
+pub use size::parse_gib;
+
+/// The name that comes nearest to what was written.
+fn nearest<'name>(written: &str, known: impl Iterator<Item = &'name str>) -> &'name str {
+    let near = |name: &&str| strsim::jaro_winkler(written, name);
+    known.max_by(|a, b| near(a).total_cmp(&near(b))).unwrap_or_default()
+}

@@ -162,7 +162,7 @@ pub(crate) const KEYS: &[Key] = &[
         "cloud",
         "budget_mode",
         Setter::Word(&["hard", "soft"], |c, v| {
-            c.cloud.budget_mode = v.unwrap_or("hard".into())
+            c.cloud.budget_mode = v.unwrap_or("hard".into());
         }),
     ),
     key(

@@ -90,10 +90,16 @@ pub struct Draft {
     pub hostname: Option<String>,
     /// `read_only`
     pub read_only: bool,
+    /// `cloud`: a table for `nvbind cloud`, which is not read here.
+    pub cloud: Option<CloudTable>,
 }
 
+/// That a file has a table for `nvbind cloud`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CloudTable;
+
 /// The keys of a file, for the error that names the nearest one.
-const KEYS: [&str; 24] = [
+const KEYS: [&str; 25] = [
     "name",
     "runtime",
     "image",
@@ -118,6 +124,7 @@ const KEYS: [&str; 24] = [
     "rootless",
     "hostname",
     "read_only",
+    "cloud",
 ];
 
 /// Environment variables in the order written.
@@ -198,8 +205,8 @@ impl Draft {
         Ok(draft)
     }
 
-    /// Reads the text of a workload file; the error is one line.
-    fn from_toml(text: &str) -> Result<Self, String> {
+    /// Reads the text of a workload file as it is, its paths included; the error is one line.
+    pub fn from_toml(text: &str) -> Result<Self, String> {
         let table: toml::Table = text.parse().map_err(|error| one_line(text, &error))?;
         if let Some(unknown) = table.keys().find(|key| !KEYS.contains(&key.as_str())) {
             return Err(format!("unknown key '{unknown}': did you mean '{}'?", nearest(unknown)));
@@ -254,6 +261,7 @@ impl Draft {
             rootless: self.rootless || base.rootless,
             hostname: self.hostname.or(base.hostname),
             read_only: self.read_only || base.read_only,
+            cloud: self.cloud.or(base.cloud),
         }
     }
 
@@ -368,6 +376,12 @@ impl<'de> Deserialize<'de> for Variables {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let table = BTreeMap::<String, String>::deserialize(deserializer)?;
         Ok(Self(table.into_iter().collect()))
+    }
+}
+
+impl<'de> Deserialize<'de> for CloudTable {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        BTreeMap::<String, serde::de::IgnoredAny>::deserialize(deserializer).map(|_| Self)
     }
 }
 

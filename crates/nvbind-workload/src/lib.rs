@@ -14,7 +14,7 @@ mod word;
 mod workload;
 
 pub use device::DeviceRef;
-pub use draft::{CapabilityWords, Draft, FILE_NAME, Runtime, Size, Variables, WorkloadError};
+pub use draft::{CapabilityWords, CloudTable, Draft, FILE_NAME, Runtime, Size, Variables, WorkloadError};
 pub use image::ImageRef;
 pub use profile::Profile;
 pub use resolve::ResolveError;

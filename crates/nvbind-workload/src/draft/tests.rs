@@ -50,10 +50,23 @@ fn a_file_is_a_workload() {
 }
 
 #[test]
+fn a_table_for_the_cloud_is_passed_over() {
+    let with = format!("{FULL}\n[cloud]\ngpus = 4\nscale = {{ max = 3 }}\n");
+    assert_eq!(workload(&with), workload(FULL));
+    assert_eq!(Draft::from_toml(&with).unwrap().cloud, Some(CloudTable));
+    assert_eq!(Draft::from_toml(FULL).unwrap().cloud, None);
+}
+
+#[test]
 fn the_list_of_keys_is_the_struct() {
     for key in KEYS {
-        // A table is the wrong type for every key but `env`: an unknown field would be ignored instead of refused.
-        let taken = toml::from_str::<Draft>(&format!("[{key}]\nx = 1")).is_err();
+        // A table is the wrong type for every key but `env` and `cloud`: an unknown field would be ignored instead of refused.
+        let wrong = if key == "cloud" {
+            "cloud = 1".to_owned()
+        } else {
+            format!("[{key}]\nx = 1")
+        };
+        let taken = toml::from_str::<Draft>(&wrong).is_err();
         assert!(taken, "{key} is no field of Draft");
     }
 }

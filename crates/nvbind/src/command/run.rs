@@ -104,7 +104,7 @@ pub(crate) fn run(args: RunArgs, context: &Context) -> Result<u8, Failure> {
         driver_root: args.roots.driver_root.clone(),
         dev_root: args.roots.dev_root.clone(),
     };
-    let file = args.file.as_deref().map(Draft::from_file).transpose()?;
+    let file = args.file.as_deref().map(from_file).transpose()?;
     let mut draft = args.into_draft()?;
     if let Some(file) = file {
         draft = draft.over(file);
@@ -166,8 +166,21 @@ impl RunArgs {
             rootless: self.rootless,
             hostname: self.hostname,
             read_only: self.read_only,
+            cloud: None,
         })
     }
+}
+
+/// A file's workload. Its `[cloud]` table is of no use here, and must be right all the same.
+fn from_file(path: &Path) -> Result<Draft, Failure> {
+    let draft = Draft::from_file(path)?;
+    #[cfg(feature = "cloud")]
+    if draft.cloud.is_some() {
+        let what = format!("workload file '{}'", path.display());
+        let text = std::fs::read_to_string(path).map_err(|error| Failure::io(format!("cannot read {what}"), &error))?;
+        nvbind_cloud::file::check(&text).map_err(|error| Failure::usage(format!("{what}: {error}")))?;
+    }
+    Ok(draft)
 }
 
 fn absolute_source(volume: Volume) -> Result<Volume, Failure> {

@@ -6,6 +6,8 @@ mod bolt;
 mod cdi;
 #[cfg(feature = "cloud")]
 mod cloud;
+#[cfg(feature = "cloud")]
+mod costs;
 mod crash;
 mod docs;
 mod doctor;

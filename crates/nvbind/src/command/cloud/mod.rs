@@ -4,6 +4,8 @@ mod check;
 mod deploy;
 mod gc;
 mod agent;
+mod budget;
+mod costs;
 mod offers;
 mod reach;
 mod simulate;
@@ -46,6 +48,10 @@ pub(crate) enum CloudCommand {
     /// Run a node's workload on this host; what `nvbind cloud` starts on the hosts that it deploys to
     #[command(subcommand)]
     Agent(agent::AgentCommand),
+    /// Say what deployments have cost, and what they will
+    Costs(costs::CostsArgs),
+    /// Show budgets and what is left of them
+    Budget(budget::BudgetArgs),
     /// Try policies on recorded or made-up days, without an account
     #[command(subcommand)]
     Simulate(simulate::SimulateCommand),
@@ -66,6 +72,8 @@ pub(crate) fn run(command: &CloudCommand, context: &Context) -> Result<u8, Failu
         CloudCommand::Gc(args) => gc::run(args, context),
         CloudCommand::Agent(command) => agent::run(command, context),
         CloudCommand::Offers(args) => offers::run(args),
+        CloudCommand::Costs(args) => costs::run(args, context),
+        CloudCommand::Budget(args) => budget::run(args, context),
         CloudCommand::Simulate(command) => simulate::run(command),
     }
 }

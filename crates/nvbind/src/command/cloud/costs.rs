@@ -1,0 +1,184 @@
+//! `nvbind cloud costs`: what deployments have cost.
+
+use crate::cli::Format;
+use crate::context::Context;
+use crate::failure::Failure;
+use crate::output;
+use crate::table::table;
+use clap::{Args, ValueHint};
+use nvbind_cloud::Attempt;
+use nvbind_cloud::money::{By, CostLine, Costs, Forecast, Owners, Period, Report, chart, costs, forecast, html};
+use nvbind_cloud::state::{State, now_ms};
+use serde::Serialize;
+use std::io::IsTerminal;
+use std::path::PathBuf;
+
+#[derive(Debug, Args)]
+pub(crate) struct CostsArgs {
+    /// How far back: 30d, 7d, 24h, day (since midnight, UTC) or month (since its first day)
+    #[arg(long, value_name = "PERIOD", default_value = "30d")]
+    period: String,
+    /// What costs are told apart by: provider, deployment, user, gpu or day [default: deployment; day for --chart]
+    #[arg(long, value_name = "WHAT")]
+    by: Option<By>,
+    /// Draw bars, too
+    #[arg(long)]
+    chart: bool,
+    /// Write a report for a browser to this file, too
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    html: Option<PathBuf>,
+    /// How to print
+    #[arg(long, value_enum, default_value = "table")]
+    format: Format,
+}
+
+/// What is printed.
+#[derive(Serialize)]
+struct Printed {
+    #[serde(flatten)]
+    costs: Costs,
+    forecast: Forecasts,
+}
+
+/// Forecasts of the day and the month, UTC.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(super) struct Forecasts {
+    pub(super) day: Forecast,
+    pub(super) month: Forecast,
+}
+
+/// What was paid for, and who deployed it.
+pub(super) struct Ledger {
+    pub(super) attempts: Vec<Attempt>,
+    pub(super) owners: Owners,
+    pub(super) now_ms: i64,
+}
+
+impl Ledger {
+    /// Everything that was paid for at some time after then.
+    pub(super) fn since(state: &State, since_ms: i64, now_ms: i64) -> Result<Self, Failure> {
+        let deployments = state.deployments()?;
+        let owner = |deployment: nvbind_cloud::Deployment| (deployment.id, deployment.spec.owner);
+        Ok(Self {
+            attempts: state.attempts_since(since_ms)?,
+            owners: deployments.into_iter().map(owner).collect(),
+            now_ms,
+        })
+    }
+
+    /// Costs of a period.
+    pub(super) fn costs(&self, period: Period, by: By) -> Costs {
+        costs(&self.attempts, &self.owners, period, by, self.now_ms)
+    }
+
+    /// Forecasts of today and this month.
+    pub(super) fn forecasts(&self) -> Forecasts {
+        let of = |period| forecast(&self.attempts, period, self.now_ms);
+        Forecasts {
+            day: of(Period::day_of(self.now_ms)),
+            month: of(Period::month_of(self.now_ms)),
+        }
+    }
+}
+
+pub(crate) fn run(args: &CostsArgs, context: &Context) -> Result<u8, Failure> {
+    let now_ms = now_ms();
+    let period = Period::parse(&args.period, now_ms)?;
+    if args.chart && args.format != Format::Table {
+        return Err(Failure::usage(
+            "--chart draws on a terminal: leave out --format, or --chart",
+        ));
+    }
+    let state = State::open(&context.config()?.state_dir())?;
+    // Forecasts look at the month and at the week before.
+    let since = period
+        .from_ms
+        .min(Period::month_of(now_ms).from_ms)
+        .min(now_ms - 8 * 86_400_000);
+    let ledger = Ledger::since(&state, since, now_ms)?;
+    let forecast = ledger.forecasts();
+    if let Some(file) = &args.html {
+        let page = report(&ledger, period, &forecast);
+        output::file(file, &page)?;
+    }
+    let printed = Printed {
+        costs: ledger.costs(period, args.by.unwrap_or_default()),
+        forecast,
+    };
+    output::data(args.format, &printed, || {
+        let mut text = cost_table(&printed.costs) + "\n" + &forecast_table(&printed.forecast);
+        if args.chart {
+            let bars = ledger.costs(period, args.by.unwrap_or(By::Day));
+            text += &format!("\n{}", bars_of(&bars));
+        }
+        text
+    })?;
+    Ok(0)
+}
+
+fn report(ledger: &Ledger, period: Period, forecast: &Forecasts) -> String {
+    let days = ledger.costs(period, By::Day);
+    let tables = [By::Deployment, By::Provider, By::User, By::Gpu].map(|by| ledger.costs(period, by));
+    html(&Report {
+        days: &days,
+        tables: &tables,
+        forecasts: &[("day", forecast.day), ("month", forecast.month)],
+        drift: &[],
+    })
+}
+
+fn cost_table(costs: &Costs) -> String {
+    let row = |line: &CostLine| {
+        vec![
+            line.name.clone(),
+            usd(line.machines_usd),
+            usd(line.extras_usd),
+            usd(line.usd),
+            format!("{:.1}", line.gpu_hours),
+            line.machines.to_string(),
+            line.running.to_string(),
+            usd(line.running_usd_h),
+        ]
+    };
+    let rows: Vec<Vec<String>> = costs.lines.iter().chain([&costs.total]).map(row).collect();
+    let name = costs.by.as_str().to_uppercase();
+    let header = [
+        "MACHINES USD",
+        "EXTRAS USD",
+        "USD",
+        "GPU HOURS",
+        "MACHINES",
+        "NOW",
+        "USD/H NOW",
+    ];
+    table(&[[name.as_str()].as_slice(), &header].concat(), &rows)
+}
+
+/// What will have been spent when the day and the month end.
+pub(super) fn forecast_table(forecasts: &Forecasts) -> String {
+    let row = |name: &str, forecast: &Forecast| {
+        vec![
+            name.to_owned(),
+            usd(forecast.spent_usd),
+            usd(forecast.if_running_usd),
+            usd(forecast.if_usual_usd),
+            usd(forecast.expected_usd),
+        ]
+    };
+    let rows = [row("today", &forecasts.day), row("this month", &forecasts.month)];
+    table(
+        &["FORECAST", "SPENT USD", "IF IT RUNS ON", "IF AS USUAL", "EXPECTED USD"],
+        &rows,
+    )
+}
+
+pub(super) fn usd(usd: f64) -> String {
+    format!("{usd:.2}")
+}
+
+fn bars_of(costs: &Costs) -> String {
+    let rows: Vec<(String, f64)> = costs.lines.iter().map(|line| (line.name.clone(), line.usd)).collect();
+    let columns = rustix::termios::tcgetwinsize(std::io::stdout()).map_or(80, |size| usize::from(size.ws_col));
+    let is_plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    chart(&rows, columns, std::io::stdout().is_terminal() && !is_plain)
+}
