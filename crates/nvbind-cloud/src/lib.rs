@@ -9,12 +9,12 @@ pub mod catalog;
 pub mod controller;
 pub mod deadline;
 mod deployment;
+pub mod file;
 pub mod host;
 mod hours;
 pub mod money;
-pub mod place;
-pub mod file;
 mod named;
+pub mod place;
 pub mod provider;
 mod requirements;
 pub mod scale;
@@ -27,7 +27,7 @@ pub use attempt::{Attempt, AttemptStatus, EndReason};
 pub use deployment::{Deployment, DeploymentSpec, DeploymentStatus, NAME_LENGTH, Scale, is_name};
 pub use hours::{ParseHoursError, parse_hours};
 pub use named::{NAMED_WORKLOADS, NamedWorkload, UnknownWorkload, find_workload};
-pub use requirements::{Data, Requirements, SpotUse, Strategy, Weights};
+pub use requirements::{Data, Requirements, SpotUse, Strategy, UnknownWord, Weights};
 pub use size::parse_gib;
 
 /// The name that comes nearest to what was written.

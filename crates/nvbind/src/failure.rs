@@ -121,7 +121,6 @@ failure_from!(
     nvbind_cloud::catalog::UnknownGpu,
     nvbind_cloud::catalog::UnknownInstance,
     nvbind_cloud::host::HostError,
-    nvbind_cloud::host::TargetError,
     nvbind_cloud::money::ParsePeriodError,
     nvbind_cloud::place::PlaceError,
     nvbind_cloud::spot::JobError,

@@ -1,13 +1,14 @@
 //! `nvbind cloud`: machines that are rented, and what runs on them.
 
-mod check;
-mod deploy;
-mod gc;
 mod agent;
 mod budget;
+mod check;
 mod costs;
+mod deploy;
+mod gc;
 mod offers;
 mod reach;
+mod requirements;
 mod simulate;
 mod spec;
 mod status;

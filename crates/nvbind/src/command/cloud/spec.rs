@@ -4,6 +4,8 @@ use super::deploy::DeployArgs;
 use super::tools;
 use crate::context::Context;
 use crate::failure::{FAILED, Failure};
+use crate::output;
+use nvbind_cloud::catalog::Catalog;
 use nvbind_cloud::{DeploymentSpec, NAME_LENGTH, Requirements, find_workload, is_name};
 use nvbind_workload::Draft;
 use std::path::Path;
@@ -15,7 +17,8 @@ pub(super) fn spec(args: &DeployArgs, context: &Context) -> Result<DeploymentSpe
         Some(file) => from_file(file, context)?,
         None => DeploymentSpec::new("", "", Requirements::default()),
     };
-    args.requirements.apply(&mut spec.requirements)?;
+    args.requirements
+        .apply(&mut spec.requirements, &Catalog::embedded()?, output::warn)?;
     let mut run: Table = spec.run.parse().map_err(|error| Failure::from_error(&error, FAILED))?;
     fill(&mut run, args)?;
     spec.name = name(args, &spec, &run);
@@ -28,7 +31,7 @@ pub(super) fn spec(args: &DeployArgs, context: &Context) -> Result<DeploymentSpe
     run.remove("name");
     spec.run = toml::to_string(&run).map_err(|error| Failure::from_error(&error, FAILED))?;
     // Whether the machine could make anything of it is better known here and now.
-    Draft::from_text(&spec.run)?;
+    Draft::from_toml(&spec.run).map_err(|error| Failure::usage(format!("the workload: {error}")))?;
     spec.secrets.extend(args.secret.iter().cloned());
     tools::check_secrets(&spec)?;
     take_options(&mut spec, args)?;
