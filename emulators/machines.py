@@ -395,8 +395,10 @@ def enter_root(images):
     mount("tmpfs", base, "tmpfs", 0, "mode=0755,size=4g")
     for name in ("upper", "work", "root", "state"):
         (base / name).mkdir()
-    lower = ":".join([*images, "/"])
-    mount("overlay", base / "root", "overlay", 0, f"lowerdir={lower},upperdir={base}/upper,workdir={base}/work")
+    # A layer of the overlay may not lie below another one, so what an image has is copied.
+    for image in images:
+        run("cp", "-a", f"{image}/.", str(base / "upper"))
+    mount("overlay", base / "root", "overlay", 0, f"lowerdir=/,upperdir={base}/upper,workdir={base}/work")
     root = base / "root"
     mount("/dev", root / "dev", None, MS_BIND | MS_REC)
     mount("proc", root / "proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)

@@ -43,16 +43,29 @@ impl Machines {
     pub fn with_images(environment: &[(&str, &str)], images: &[&Path]) -> Self {
         let dir = temp_dir("machines");
         let key = dir.path().join("key");
-        check(Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&key));
-        let environment: serde_json::Map<_, _> =
-            environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())).collect();
+        check(
+            Command::new("ssh-keygen")
+                .args(["-q", "-t", "ed25519", "-N", "", "-f"])
+                .arg(&key),
+        );
+        let environment: serde_json::Map<_, _> = environment
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).into()))
+            .collect();
         let emulators = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../emulators");
         let mut keeper = Command::new("python3");
-        keeper.args(["-B", "-c", SERVER]).arg(emulators).arg(dir.path().join("machines"));
+        keeper
+            .args(["-B", "-c", SERVER])
+            .arg(emulators)
+            .arg(dir.path().join("machines"));
         keeper.arg(serde_json::Value::Object(environment).to_string());
-        keeper.arg(serde_json::json!(images).to_string()).arg(key.with_extension("pub"));
+        keeper
+            .arg(serde_json::json!(images).to_string())
+            .arg(key.with_extension("pub"));
         keeper.stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut keeper = keeper.spawn().unwrap_or_else(|error| panic!("cannot start python3: {error}"));
+        let mut keeper = keeper
+            .spawn()
+            .unwrap_or_else(|error| panic!("cannot start python3: {error}"));
         let pipes = keeper.stdin.take().zip(keeper.stdout.take());
         let (stdin, stdout) = pipes.unwrap_or_else(|| panic!("no pipes"));
         Self {
@@ -64,17 +77,25 @@ impl Machines {
 
     fn call(&self, call: &serde_json::Value) -> serde_json::Value {
         let mut pipes = self.pipes.lock().unwrap_or_else(|error| panic!("{error}"));
-        let Some((stdin, stdout)) = pipes.as_mut() else { panic!("the machines are gone") };
+        let Some((stdin, stdout)) = pipes.as_mut() else {
+            panic!("the machines are gone")
+        };
         let mut line = String::new();
         let answered = writeln!(stdin, "{call}").and_then(|()| stdout.read_line(&mut line));
-        assert!(answered.is_ok() && !line.is_empty(), "emulators/machines.py failed at {call}");
+        assert!(
+            answered.is_ok() && !line.is_empty(),
+            "emulators/machines.py failed at {call}"
+        );
         serde_json::from_str(&line).unwrap_or_else(|error| panic!("{call}: {error}: {line}"))
     }
 
     /// Boots a machine; its address. `cloud` names whose metadata service it has: `aws`, `gcp`, `azure`.
     pub fn boot(&self, name: &str, user: &str, cloud: Option<&str>) -> String {
         let address = self.call(&serde_json::json!(["boot", name, user, cloud]));
-        address.as_str().unwrap_or_else(|| panic!("no address: {address}")).to_owned()
+        address
+            .as_str()
+            .unwrap_or_else(|| panic!("no address: {address}"))
+            .to_owned()
     }
 
     /// A machine dies silently.
@@ -120,7 +141,13 @@ impl Machines {
     /// A configuration for `ssh` that logs in to these addresses as `user` with the key; `known` are those whose host keys are known.
     pub fn ssh_config(&self, user: &str, known: &[&str]) -> PathBuf {
         let (config, hosts) = (self.dir.path().join("ssh_config"), self.dir.path().join("known_hosts"));
-        let scan = |address: &&str| check(Command::new("ssh-keyscan").args(["-t", "ed25519", address]).stderr(Stdio::null()));
+        let scan = |address: &&str| {
+            check(
+                Command::new("ssh-keyscan")
+                    .args(["-t", "ed25519", address])
+                    .stderr(Stdio::null()),
+            )
+        };
         crate::write(&hosts, &known.iter().map(scan).collect::<String>());
         let text = format!(
             "Host *\n User {user}\n IdentityFile {}\n IdentitiesOnly yes\n UserKnownHostsFile {}\n GlobalKnownHostsFile /dev/null\n",

@@ -180,7 +180,9 @@ pub fn stop(path: &Path, program: &Path, order: StopOrder) -> Result<Report, Age
 
 /// Ends what a dead agent has left, and says so in its place.
 fn end_for_the_dead(folder: &Folder, program: &Path, report: Report, grace: u64) -> Result<Report, AgentError> {
-    let plan = folder.plan()?.ok_or_else(|| AgentError::None(folder.path().to_owned()))?;
+    let plan = folder
+        .plan()?
+        .ok_or_else(|| AgentError::None(folder.path().to_owned()))?;
     nvbind::end(program, &plan.container(), grace)?;
     if let Some(child) = report.child {
         process::kill_named(child);

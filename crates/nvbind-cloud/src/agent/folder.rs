@@ -56,7 +56,11 @@ impl Folder {
                 (false, _) => AgentState::Dead,
             };
             let age_ms = uptime_ms().saturating_sub(report.uptime_ms);
-            Report { agent, age_ms, ..report }
+            Report {
+                agent,
+                age_ms,
+                ..report
+            }
         }))
     }
 
@@ -68,7 +72,12 @@ impl Folder {
     /// Takes the lock for as long as the file is open; `None` when somebody has it.
     pub(super) fn hold(&self) -> Result<Option<File>, AgentError> {
         let path = self.file("lock");
-        let open = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
+        let open = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(&path);
         let file = open.map_err(AgentError::io("open", &path))?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Some(file)),
@@ -95,10 +104,12 @@ impl Folder {
     pub(super) fn read<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, AgentError> {
         let path = self.file(name);
         match fs::read(&path) {
-            Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|error| AgentError::Form {
-                path,
-                why: error.to_string(),
-            }),
+            Ok(bytes) => serde_json::from_slice(&bytes)
+                .map(Some)
+                .map_err(|error| AgentError::Form {
+                    path,
+                    why: error.to_string(),
+                }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(AgentError::io("read", &path)(error)),
         }
@@ -116,7 +127,12 @@ impl Folder {
     pub(super) fn write_bytes(&self, name: &str, bytes: &[u8], is_durable: bool) -> Result<(), AgentError> {
         let (path, temporary) = (self.file(name), self.file(&format!("{name}.new")));
         let written = || -> io::Result<()> {
-            let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&temporary)?;
+            let mut file = OpenOptions::new()
+                .create(true)
+                .truncate(true)
+                .write(true)
+                .mode(0o600)
+                .open(&temporary)?;
             file.write_all(bytes)?;
             if is_durable {
                 file.sync_all()?;

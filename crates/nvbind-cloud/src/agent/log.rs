@@ -39,13 +39,21 @@ fn before(path: &Path) -> PathBuf {
 
 impl Write for Log {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.size >= self.limit {
+        let end_of_line = bytes
+            .iter()
+            .position(|byte| *byte == b'\n')
+            .map_or(bytes.len(), |at| at + 1);
+        let is_full = self.size >= self.limit;
+        // A line is not torn, unless it has no end.
+        let part = if is_full { &bytes[..end_of_line] } else { bytes };
+        let written = self.file.write(part)?;
+        self.size += written as u64;
+        let is_line = part[..written].last() == Some(&b'\n');
+        if is_full && is_line || self.size >= self.limit.saturating_mul(2) {
             fs::rename(&self.path, before(&self.path))?;
             self.file = append(&self.path)?;
             self.size = 0;
         }
-        let written = self.file.write(bytes)?;
-        self.size += written as u64;
         Ok(written)
     }
 
@@ -163,8 +171,8 @@ mod tests {
         for number in 0..9 {
             writeln!(log, "line {number}").unwrap();
         }
-        assert!(fs::metadata(&path).unwrap().len() <= 20);
-        assert!(fs::metadata(before(&path)).unwrap().len() <= 20);
+        assert!(fs::metadata(&path).unwrap().len() <= 21);
+        assert!(fs::metadata(before(&path)).unwrap().len() <= 21);
         assert_eq!(tail(&path, Some(2)), "line 7\nline 8\n");
         assert_eq!(tail(&path, Some(3)), "line 6\nline 7\nline 8\n");
         assert!(tail(&path, None).ends_with("line 6\nline 7\nline 8\n"));

@@ -62,7 +62,10 @@ pub(super) fn listen(source: MetadataSource, url: Option<&str>, sender: Sender<H
                 Ok(notices) => (notices, None),
                 Err(why) => (Vec::new(), Some(why)),
             };
-            let fresh: Vec<Notice> = notices.into_iter().filter(|notice| !told.contains(&notice.kind)).collect();
+            let fresh: Vec<Notice> = notices
+                .into_iter()
+                .filter(|notice| !told.contains(&notice.kind))
+                .collect();
             told.extend(fresh.iter().map(|notice| notice.kind));
             let mut heard: Vec<Heard> = fresh.into_iter().map(Heard::Notice).collect();
             if now != error {
@@ -104,7 +107,11 @@ trait Service {
 /// Status and text of an answer.
 fn read(answer: Result<Response<ureq::Body>, ureq::Error>) -> Result<(u16, String, Option<String>), String> {
     let mut answer = answer.map_err(|error| error.to_string())?;
-    let tag = answer.headers().get("etag").and_then(|tag| tag.to_str().ok()).map(str::to_owned);
+    let tag = answer
+        .headers()
+        .get("etag")
+        .and_then(|tag| tag.to_str().ok())
+        .map(str::to_owned);
     let text = answer.body_mut().read_to_string().map_err(|error| error.to_string())?;
     Ok((answer.status().as_u16(), text, tag))
 }
@@ -148,7 +155,9 @@ impl Aws {
                 Some(token) => token.clone(),
                 None => self.new_token(client)?,
             };
-            let request = client.get(format!("{}{path}", self.url)).header("X-aws-ec2-metadata-token", &token);
+            let request = client
+                .get(format!("{}{path}", self.url))
+                .header("X-aws-ec2-metadata-token", &token);
             match read(request.config().timeout_global(Some(PATIENCE)).build().call())? {
                 (200, text, _) => return Ok(Some(text)),
                 (404, _, _) => return Ok(None),
@@ -200,10 +209,15 @@ impl Service for Gcp {
     fn ask(&mut self, client: &Agent) -> Result<Vec<Notice>, String> {
         let path = "/computeMetadata/v1/instance/preempted";
         let wait = match &self.tag {
-            Some(tag) => format!("?wait_for_change=true&timeout_sec={}&last_etag={tag}", LONG_POLL.as_secs()),
+            Some(tag) => format!(
+                "?wait_for_change=true&timeout_sec={}&last_etag={tag}",
+                LONG_POLL.as_secs()
+            ),
             None => String::new(),
         };
-        let request = client.get(format!("{}{path}{wait}", self.url)).header("Metadata-Flavor", "Google");
+        let request = client
+            .get(format!("{}{path}{wait}", self.url))
+            .header("Metadata-Flavor", "Google");
         self.tag = None;
         let (status, text, tag) = read(request.call())?;
         if status != 200 {
@@ -251,6 +265,8 @@ impl Service for Azure {
         let events: ScheduledEvents = serde_json::from_str(&text).map_err(|error| error.to_string())?;
         let ends = |event: &ScheduledEvent| matches!(event.event_type.as_str(), "Preempt" | "Terminate");
         let notices = events.events.into_iter().filter(ends);
-        Ok(notices.map(|event| notice(NoticeKind::Interruption, event.not_before, 30)).collect())
+        Ok(notices
+            .map(|event| notice(NoticeKind::Interruption, event.not_before, 30))
+            .collect())
     }
 }

@@ -115,7 +115,10 @@ impl Agent {
     fn script(&self, name: &str, text: &str) -> Result<Command, AgentError> {
         self.folder.write_bytes(name, text.as_bytes(), false)?;
         let mut command = Command::new("sh");
-        command.arg("-e").arg(self.folder.file(name)).envs(&self.plan.environment);
+        command
+            .arg("-e")
+            .arg(self.folder.file(name))
+            .envs(&self.plan.environment);
         Ok(command)
     }
 
@@ -135,7 +138,10 @@ impl Agent {
         self.report.child = process.name();
         self.changed()?;
         loop {
-            if let Some(code) = process.ended().map_err(AgentError::io("wait for", self.folder.path()))? {
+            if let Some(code) = process
+                .ended()
+                .map_err(AgentError::io("wait for", self.folder.path()))?
+            {
                 return Ok(Some(code));
             }
             self.hear(&process)?;
@@ -208,18 +214,25 @@ impl Agent {
 
     fn checkpoint(&mut self, script: &str, seconds: u64) -> Option<(Process, Instant)> {
         let name = self.plan.container();
-        let pid = nvbind::container(&self.program, &name).ok().flatten().and_then(|container| container.pid);
+        let pid = nvbind::container(&self.program, &name)
+            .ok()
+            .flatten()
+            .and_then(|container| container.pid);
         self.report.checkpoint = Some(Checkpoint {
             started_ms: now_ms(),
             seconds: None,
             code: None,
         });
         let started = self.script("checkpoint.sh", script).and_then(|mut command| {
-            command.env("NVBIND_CONTAINER", &name).env("NVBIND_SECONDS", seconds.to_string());
+            command
+                .env("NVBIND_CONTAINER", &name)
+                .env("NVBIND_SECONDS", seconds.to_string());
             command.envs(pid.map(|pid| ("NVBIND_PID", pid.to_string())));
             self.start(command)
         });
-        started.ok().map(|process| (process, Instant::now() + Duration::from_secs(seconds)))
+        started
+            .ok()
+            .map(|process| (process, Instant::now() + Duration::from_secs(seconds)))
     }
 
     fn terminate(&mut self, grace: Duration, process: &Process) -> Step {
@@ -233,10 +246,14 @@ impl Agent {
     }
 
     fn go_on_ending(&mut self, process: &Process) -> Result<(), AgentError> {
-        let Some(mut ending) = self.ending.take() else { return Ok(()) };
+        let Some(mut ending) = self.ending.take() else {
+            return Ok(());
+        };
         let next = match &mut ending.step {
             Step::Checkpoint(checkpoint, deadline) => {
-                let code = checkpoint.ended().map_err(AgentError::io("wait for", self.folder.path()))?;
+                let code = checkpoint
+                    .ended()
+                    .map_err(AgentError::io("wait for", self.folder.path()))?;
                 if code.is_none() && Instant::now() < *deadline {
                     None
                 } else {

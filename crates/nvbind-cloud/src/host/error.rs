@@ -119,10 +119,16 @@ impl HostError {
     /// Why `ssh` could not log in.
     pub(super) fn of_login(host: &str, printed: &str) -> Self {
         let (host, lower) = (host.to_owned(), printed.to_ascii_lowercase());
-        let kind = WORDS.iter().find(|(words, _)| lower.contains(words)).map(|(_, kind)| *kind);
+        let kind = WORDS
+            .iter()
+            .find(|(words, _)| lower.contains(words))
+            .map(|(_, kind)| *kind);
         let why = last_words(printed);
         match kind {
-            Some(Kind::HostKey) => Self::HostKey { host, why: why_key(&lower) },
+            Some(Kind::HostKey) => Self::HostKey {
+                host,
+                why: why_key(&lower),
+            },
             Some(Kind::Denied) => Self::Denied { host, why },
             _ => Self::Unreachable { host, why },
         }
@@ -141,7 +147,9 @@ impl HostError {
     /// As the answer of a provider to an order: another host may do.
     pub fn into_refusal(self) -> ProviderError {
         let (class, code) = match &self {
-            Self::Unreachable { .. } | Self::Lost { .. } | Self::Silent { .. } => (ErrorClass::NoCapacity, "Unreachable"),
+            Self::Unreachable { .. } | Self::Lost { .. } | Self::Silent { .. } => {
+                (ErrorClass::NoCapacity, "Unreachable")
+            }
             Self::Name(_) => (ErrorClass::Invalid, "BadHost"),
             Self::NoSsh(_) | Self::Local { .. } => (ErrorClass::Invalid, "NoSsh"),
             Self::HostKey { .. } => (ErrorClass::NotOffered, "HostKeyRefused"),
@@ -186,18 +194,35 @@ mod tests {
     #[test]
     fn what_ssh_prints_is_understood() {
         let class = |printed: &str| HostError::of_login("h", printed).into_refusal().code;
-        assert_eq!(class("ssh: connect to host h port 22: Connection refused\n"), "Unreachable");
+        assert_eq!(
+            class("ssh: connect to host h port 22: Connection refused\n"),
+            "Unreachable"
+        );
         assert_eq!(class("ssh: connect to host h port 22: No route to host"), "Unreachable");
-        assert_eq!(class("ssh: Could not resolve hostname h: Name or service not known"), "Unreachable");
+        assert_eq!(
+            class("ssh: Could not resolve hostname h: Name or service not known"),
+            "Unreachable"
+        );
         assert_eq!(class("u@h: Permission denied (publickey)."), "LoginRefused");
-        assert_eq!(class("No ED25519 host key is known for h.\nHost key verification failed."), "HostKeyRefused");
+        assert_eq!(
+            class("No ED25519 host key is known for h.\nHost key verification failed."),
+            "HostKeyRefused"
+        );
         assert_eq!(class(""), "Unreachable");
     }
 
     #[test]
     fn a_changed_key_is_told_from_an_unknown_one() {
         let changed = "@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @\nHost key verification failed.\n";
-        assert!(HostError::of_login("h", changed).to_string().contains("not the one in known_hosts"));
-        assert!(HostError::of_login("h", "Host key verification failed.").to_string().contains("not in known_hosts"));
+        assert!(
+            HostError::of_login("h", changed)
+                .to_string()
+                .contains("not the one in known_hosts")
+        );
+        assert!(
+            HostError::of_login("h", "Host key verification failed.")
+                .to_string()
+                .contains("not in known_hosts")
+        );
     }
 }

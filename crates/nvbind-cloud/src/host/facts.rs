@@ -188,7 +188,8 @@ mod tests {
         let refused = |info: &str| facts("h", &basics(), 1, info).unwrap_err().to_string();
         assert!(refused(r#"{"driver":{"version":null},"gpus":[]}"#).contains("no NVIDIA driver"));
         assert!(refused(r#"{"driver":{"version":"535"},"gpus":[]}"#).contains("no NVIDIA GPU"));
-        let lost = r#"{"driver":{"version":"535"},"gpus":[{"index":3,"name":"x","uuid":"","memory_mib":0,"health":"lost"}]}"#;
+        let lost =
+            r#"{"driver":{"version":"535"},"gpus":[{"index":3,"name":"x","uuid":"","memory_mib":0,"health":"lost"}]}"#;
         assert!(refused(lost).contains("GPU 3 is lost"));
     }
 }

@@ -55,7 +55,9 @@ pub struct HostsProvider {
 impl HostsProvider {
     /// These hosts; a name that cannot be one is an error. `kit` is what they are prepared with.
     pub fn new(hosts: Vec<HostEntry>, kit: Kit) -> Result<Self, TargetError> {
-        hosts.iter().try_for_each(|host| Target::own(&host.destination).map(drop))?;
+        hosts
+            .iter()
+            .try_for_each(|host| Target::own(&host.destination).map(drop))?;
         Ok(Self {
             hosts,
             kit,
@@ -101,7 +103,10 @@ impl HostsProvider {
     }
 
     fn probe_one(&self, host: &HostEntry) -> Result<(Offer, HostFacts), HostError> {
-        let facts = self.connect(&host.destination)?.prepare(&self.kit, self.disk_mib)?.facts;
+        let facts = self
+            .connect(&host.destination)?
+            .prepare(&self.kit, self.disk_mib)?
+            .facts;
         Ok((offer(host, &facts)?, facts))
     }
 
@@ -112,8 +117,14 @@ impl HostsProvider {
     /// Does the same with every host, all at once.
     fn each<T: Send>(&self, act: impl Fn(&HostEntry) -> T + Sync) -> Vec<(&HostEntry, T)> {
         thread::scope(|scope| {
-            let started: Vec<_> = self.hosts.iter().map(|host| (host, scope.spawn(|| act(host)))).collect();
-            let joined = started.into_iter().filter_map(|(host, thread)| Some((host, thread.join().ok()?)));
+            let started: Vec<_> = self
+                .hosts
+                .iter()
+                .map(|host| (host, scope.spawn(|| act(host))))
+                .collect();
+            let joined = started
+                .into_iter()
+                .filter_map(|(host, thread)| Some((host, thread.join().ok()?)));
             joined.collect()
         })
     }
@@ -154,7 +165,10 @@ impl HostsProvider {
             name: claim.name.clone(),
             region: host.region.clone(),
             zone: Some(host.destination.clone()),
-            tags: tags.map(|(tag, value)| (tag.to_owned(), value)).into_iter().collect::<BTreeMap<_, _>>(),
+            tags: tags
+                .map(|(tag, value)| (tag.to_owned(), value))
+                .into_iter()
+                .collect::<BTreeMap<_, _>>(),
             instance_type: Some(INSTANCE_TYPE.to_owned()),
             market: Some(Market::OnDemand),
             state: Some(MachineState::Running),
@@ -174,10 +188,20 @@ fn offer(host: &HostEntry, facts: &HostFacts) -> Result<Offer, HostError> {
         host: host.destination.clone(),
         why,
     };
-    let models: Vec<Option<Gpu>> = facts.gpus.iter().map(|gpu| model_of(&gpu.name, gpu.memory_mib)).collect();
-    let first = facts.gpus.first().ok_or_else(|| broken("it has no NVIDIA GPU".to_owned()))?;
+    let models: Vec<Option<Gpu>> = facts
+        .gpus
+        .iter()
+        .map(|gpu| model_of(&gpu.name, gpu.memory_mib))
+        .collect();
+    let first = facts
+        .gpus
+        .first()
+        .ok_or_else(|| broken("it has no NVIDIA GPU".to_owned()))?;
     let gpu = models.first().copied().flatten().ok_or_else(|| {
-        broken(format!("its GPU '{}' is no model of the catalog (nvbind cloud offers lists them)", first.name))
+        broken(format!(
+            "its GPU '{}' is no model of the catalog (nvbind cloud offers lists them)",
+            first.name
+        ))
     })?;
     if models.iter().any(|model| *model != Some(gpu)) {
         return Err(broken("its GPUs are of several models".to_owned()));
@@ -219,7 +243,10 @@ impl Provider for HostsProvider {
     }
 
     fn prices(&mut self, query: &PriceQuery) -> Result<Vec<LivePrice>, ProviderError> {
-        let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let at = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default()
+            .as_secs();
         let is_wanted = |host: &&HostEntry| query.regions.is_empty() || query.regions.contains(&host.region);
         let prices = self.hosts.iter().filter(is_wanted).map(|host| LivePrice {
             instance_type: INSTANCE_TYPE.to_owned(),
@@ -263,7 +290,10 @@ impl Provider for HostsProvider {
 
     fn describe(&mut self, machine: &MachineRef) -> Result<Option<Machine>, ProviderError> {
         let of_id = machine.id.as_deref().and_then(|id| id.rsplit_once('/'));
-        let destination = of_id.map(|(host, _)| host).or(machine.zone.as_deref()).unwrap_or_default();
+        let destination = of_id
+            .map(|(host, _)| host)
+            .or(machine.zone.as_deref())
+            .unwrap_or_default();
         let claim = self
             .connect(destination)
             .and_then(|node| node.claimed())
@@ -283,7 +313,11 @@ impl Provider for HostsProvider {
                 None => {}
                 Some(Ok(claim)) => {
                     answers += 1;
-                    found.extend(claim.filter(|claim| claim.owner == owner).map(|claim| self.resource(host, &claim)));
+                    found.extend(
+                        claim
+                            .filter(|claim| claim.owner == owner)
+                            .map(|claim| self.resource(host, &claim)),
+                    );
                 }
                 Some(Err(error)) => {
                     unreached.push((host.destination.clone(), error.to_string()));

@@ -124,7 +124,10 @@ mod tests {
         }
         let kit = Kit::beside(&program).unwrap();
         // Of FIPS 180-2, B.1.
-        assert_eq!(kit.programs[0].checksum, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+        assert_eq!(
+            kit.programs[0].checksum,
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        );
         assert_eq!((kit.parts(true).len(), kit.simulator.is_none()), (3, true));
         let name = kit.folder();
         std::fs::write(&program, "abd").unwrap();

@@ -159,7 +159,9 @@ impl Node {
         let has = |dir: &str, part: &Part| lines().any(|line| line == format!("{} {} {dir}", part.checksum, part.name));
         let mut dirs = lines().filter_map(|line| line.splitn(3, ' ').nth(2));
         let found = dirs.find(|dir| parts.iter().all(|part| has(dir, part)));
-        let free = text.lines().find_map(|line| line.strip_prefix("free ")?.trim().parse::<u64>().ok());
+        let free = text
+            .lines()
+            .find_map(|line| line.strip_prefix("free ")?.trim().parse::<u64>().ok());
         let free = free.ok_or_else(|| self.answer("df", "no number"))?;
         Ok((found.map(str::to_owned), free / 1024))
     }
@@ -176,10 +178,17 @@ impl Node {
 
     /// Starts the agent of a plan; the same plan again starts nothing. It needs a prepared host.
     pub fn start(&self, plan: &Plan) -> Result<Report, HostError> {
-        let program = self.program.as_deref().ok_or_else(|| self.broken("it is not prepared".to_owned()))?;
+        let program = self
+            .program
+            .as_deref()
+            .ok_or_else(|| self.broken("it is not prepared".to_owned()))?;
         let text = serde_json::to_vec(plan).map_err(|error| self.answer("the plan", &error.to_string()))?;
         let dir = self.run_folder(&plan.token);
-        let output = self.demand("agent start", &[program, "cloud", "agent", "start", "--dir", &dir], &text)?;
+        let output = self.demand(
+            "agent start",
+            &[program, "cloud", "agent", "start", "--dir", &dir],
+            &text,
+        )?;
         self.report(&output)
     }
 
@@ -208,7 +217,10 @@ impl Node {
         }
         let mut child = self.ssh.stream(&self.argv(&argv))?;
         let printed = collect(child.stderr.take());
-        let copied = child.stdout.take().map_or(Ok(0), |mut stdout| io::copy(&mut stdout, output));
+        let copied = child
+            .stdout
+            .take()
+            .map_or(Ok(0), |mut stdout| io::copy(&mut stdout, output));
         if copied.is_err() {
             // Whoever read it has gone away.
             let _ = child.kill();
@@ -263,7 +275,10 @@ impl Node {
 
     fn run_folder(&self, token: &str) -> String {
         // A token is of letters and digits; anything else must not lead elsewhere.
-        let name: String = token.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+        let name: String = token
+            .chars()
+            .map(|c| if c.is_ascii_alphanumeric() { c } else { '_' })
+            .collect();
         format!("{}/runs/{name}", self.state_folder())
     }
 

@@ -72,7 +72,10 @@ impl Ssh {
         command.args(["-M", "-oControlPersist=no", "-S"]).arg(&socket);
         // The command there lives as long as the pipe from here, and the connection as long as the command.
         command.arg("--").arg(target.destination()).arg("exec cat >/dev/null");
-        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
         let mut master = command.spawn().map_err(HostError::NoSsh)?;
         let printed = collect(master.stderr.take());
         let deadline = Instant::now() + LOGIN;
@@ -280,7 +283,9 @@ fn socket_folder() -> Result<PathBuf, HostError> {
     let user = geteuid().as_raw();
     let base = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
     let base = base.filter(|path| path.is_absolute() && path.as_os_str().len() < 60 && path.is_dir());
-    let folder = base.unwrap_or_else(|| PathBuf::from("/tmp")).join(format!("nvbind-ssh-{user}"));
+    let folder = base
+        .unwrap_or_else(|| PathBuf::from("/tmp"))
+        .join(format!("nvbind-ssh-{user}"));
     let made = DirBuilder::new().mode(0o700).create(&folder);
     match made {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(cannot_use(&folder, error)),
@@ -293,7 +298,10 @@ fn is_own(folder: &Path, user: u32) -> Result<(), HostError> {
     let found = fs::symlink_metadata(folder).map_err(|error| cannot_use(folder, error))?;
     match found.is_dir() && found.uid() == user && found.mode() & 0o077 == 0 {
         true => Ok(()),
-        false => Err(cannot_use(folder, io::Error::other("it is another user's or open to others: remove it"))),
+        false => Err(cannot_use(
+            folder,
+            io::Error::other("it is another user's or open to others: remove it"),
+        )),
     }
 }
 

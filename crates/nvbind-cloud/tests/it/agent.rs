@@ -1,6 +1,6 @@
 //! Workloads run by an agent.
 
-use crate::support::{STOP, SILENCE, logs, plan, prepared, run_to_end, shell, until, wait_for_line};
+use crate::support::{SILENCE, STOP, logs, plan, prepared, run_to_end, shell, until, wait_for_line};
 use nvbind_cloud::agent::{AgentState, ExitReason, Phase};
 use nvbind_cloud::host::HostError;
 use std::time::{Duration, Instant};
@@ -21,14 +21,20 @@ fn a_workload_runs_to_its_end() {
     // What is secret is on no command line, and in files of root's alone.
     let seen = shell(&mut node, "cat /proc/[0-9]*/cmdline | tr '\\0' ' ' | grep -c hunte[r]");
     assert_eq!(seen.trim(), "0");
-    let open = shell(&mut node, "find /var/lib/nvbind/cloud -type f -perm /077; stat -c %a /var/lib/nvbind/cloud/runs/t1");
+    let open = shell(
+        &mut node,
+        "find /var/lib/nvbind/cloud -type f -perm /077; stat -c %a /var/lib/nvbind/cloud/runs/t1",
+    );
     assert_eq!(open, "700\n");
     let mut follow = node.follow("t1", SILENCE).unwrap();
     let running = until(&mut follow, "utilization", |report| !report.gpus.is_empty());
     assert_eq!((running.phase, running.gpus.len()), (Phase::Running, 8));
     let last = until(&mut follow, "the end", |report| report.phase == Phase::Ended);
     let exit = last.exit.unwrap();
-    assert_eq!((exit.code, exit.reason, last.agent), (Some(7), ExitReason::Ended, AgentState::Done));
+    assert_eq!(
+        (exit.code, exit.reason, last.agent),
+        (Some(7), ExitReason::Ended, AgentState::Done)
+    );
     assert_eq!(logs(&node, "t1"), "setting up\nsecret is hunter\"2\n/dev/nvidia0\n");
     // A plan is carried out once.
     assert_eq!(node.start(&plan).unwrap().agent, AgentState::Done);
@@ -63,7 +69,10 @@ fn a_set_up_that_fails_and_a_workload_that_is_none_are_told() {
 #[test]
 fn a_workload_is_asked_to_end_and_then_killed() {
     let (_machines, mut node) = prepared("hgx-h100", None);
-    let polite = plan("t1", "trap 'echo bye; exit 3' TERM; echo up; while :; do sleep 0.1; done");
+    let polite = plan(
+        "t1",
+        "trap 'echo bye; exit 3' TERM; echo up; while :; do sleep 0.1; done",
+    );
     node.start(&polite).unwrap();
     wait_for_line(&node, "t1", "up");
     let report = node.stop("t1", STOP).unwrap().unwrap();
@@ -77,7 +86,10 @@ fn a_workload_is_asked_to_end_and_then_killed() {
     let report = node.stop("t2", STOP).unwrap().unwrap();
     assert!(start.elapsed() >= Duration::from_secs(2) && start.elapsed() < Duration::from_secs(8));
     assert_eq!(report.exit.unwrap().code, Some(137));
-    assert_eq!(shell(&mut node, "/opt/nvbind/*/nvbind ps --all --format json").trim(), "[]");
+    assert_eq!(
+        shell(&mut node, "/opt/nvbind/*/nvbind ps --all --format json").trim(),
+        "[]"
+    );
     // Once more changes nothing.
     assert_eq!(node.stop("t2", STOP).unwrap().unwrap().agent, AgentState::Done);
 }
@@ -100,7 +112,10 @@ fn a_dead_agent_is_seen_and_what_it_left_is_ended() {
     assert!(left.contains("nvbind-cloud-t1"), "{left}");
     let report = node.stop("t1", STOP).unwrap().unwrap();
     assert_eq!(report.agent, AgentState::Done);
-    let left = shell(&mut node, "/opt/nvbind/*/nvbind ps --all --format json; pgrep -f 'sleep 30[0]'");
+    let left = shell(
+        &mut node,
+        "/opt/nvbind/*/nvbind ps --all --format json; pgrep -f 'sleep 30[0]'",
+    );
     assert_eq!(left.trim(), "[]");
     node.clean("t1").unwrap();
 }
@@ -108,7 +123,8 @@ fn a_dead_agent_is_seen_and_what_it_left_is_ended() {
 #[test]
 fn a_log_is_followed_and_its_end_shown() {
     let (_machines, node) = prepared("hgx-h100", None);
-    node.start(&plan("t1", "for i in 1 2 3 4; do echo line $i; sleep 0.5; done")).unwrap();
+    node.start(&plan("t1", "for i in 1 2 3 4; do echo line $i; sleep 0.5; done"))
+        .unwrap();
     let mut text = Vec::new();
     node.logs("t1", None, true, &mut text).unwrap();
     assert_eq!(String::from_utf8_lossy(&text), "line 1\nline 2\nline 3\nline 4\n");
@@ -127,8 +143,14 @@ fn a_host_that_is_cut_off_falls_silent_and_its_workload_goes_on() {
     machines.cut("m1");
     let cut = Instant::now();
     let error = follow.find_map(Result::err).unwrap();
-    eprintln!("a cut is seen by the reports after {:.1} s", cut.elapsed().as_secs_f64());
-    assert!(matches!(&error, HostError::Silent { .. } | HostError::Lost { .. }), "{error}");
+    eprintln!(
+        "a cut is seen by the reports after {:.1} s",
+        cut.elapsed().as_secs_f64()
+    );
+    assert!(
+        matches!(&error, HostError::Silent { .. } | HostError::Lost { .. }),
+        "{error}"
+    );
     assert!(cut.elapsed() < Duration::from_secs(5));
     assert!(follow.next().is_none());
     machines.heal("m1");

@@ -59,17 +59,28 @@ fn a_host_has_one_holder_at_a_time() {
         let threads: Vec<_> = tokens.iter().map(|token| scope.spawn(|| claim(token))).collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
-    let winners: Vec<&str> = tokens.into_iter().zip(&answers).filter(|(_, answer)| answer.is_ok()).map(|(token, _)| token).collect();
+    let winners: Vec<&str> = tokens
+        .into_iter()
+        .zip(&answers)
+        .filter(|(_, answer)| answer.is_ok())
+        .map(|(token, _)| token)
+        .collect();
     let [winner] = winners[..] else { panic!("{answers:?}") };
     let holder = format!("owner-{}", &winner[..1]);
     for refused in answers.into_iter().filter_map(Result::err) {
         assert_eq!(refused.class, ErrorClass::NoCapacity);
-        assert!(refused.message.contains(&holder) && refused.message.contains("'train'"), "{refused}");
+        assert!(
+            refused.message.contains(&holder) && refused.message.contains("'train'"),
+            "{refused}"
+        );
     }
     // The same order again, and the same machine by every question.
     let mut hosts = provider(&config, &[&host]);
     let machine = hosts.create(&order(winner, &host)).unwrap();
-    assert_eq!(hosts.describe(&reference(&order(winner, &host))).unwrap().unwrap(), machine);
+    assert_eq!(
+        hosts.describe(&reference(&order(winner, &host))).unwrap().unwrap(),
+        machine
+    );
     let resources = hosts.list(&holder, &[]).unwrap();
     assert_eq!((resources.len(), &resources[0].id), (1, &machine.id));
     assert!(hosts.list("somebody", &[]).unwrap().is_empty());
@@ -95,8 +106,14 @@ fn a_host_that_is_given_back_runs_nothing_of_ours() {
     wait_for_line(&node, "a1", "up");
     let resource = hosts.list("owner-a", &[]).unwrap().remove(0);
     hosts.delete(&resource).unwrap();
-    assert_eq!(shell(&mut node, "/opt/nvbind/*/nvbind ps --all --format json").trim(), "[]");
-    assert_eq!(shell(&mut node, "ls -A /var/lib/nvbind/cloud/runs; ls /var/lib/nvbind/cloud"), "runs\n");
+    assert_eq!(
+        shell(&mut node, "/opt/nvbind/*/nvbind ps --all --format json").trim(),
+        "[]"
+    );
+    assert_eq!(
+        shell(&mut node, "ls -A /var/lib/nvbind/cloud/runs; ls /var/lib/nvbind/cloud"),
+        "runs\n"
+    );
 }
 
 #[test]
@@ -109,8 +126,14 @@ fn hosts_tell_what_they_offer() {
     let mut hosts = provider(&config, &[&good, &broken, &stranger, "ssh://root@127.0.0.1:1"]);
     let probes = hosts.probe();
     let (offer, facts) = probes[0].found.as_ref().unwrap();
-    assert_eq!((offer.provider, offer.gpu.name(), offer.gpus), (ProviderName::Hosts, "H100-80GB", 8.0));
-    assert_eq!((offer.usd_h, offer.zone.as_deref(), facts.gpus.len()), (1.25, Some(good.as_str()), 8));
+    assert_eq!(
+        (offer.provider, offer.gpu.name(), offer.gpus),
+        (ProviderName::Hosts, "H100-80GB", 8.0)
+    );
+    assert_eq!(
+        (offer.usd_h, offer.zone.as_deref(), facts.gpus.len()),
+        (1.25, Some(good.as_str()), 8)
+    );
     assert!(offer.vcpus >= 1.0 && offer.memory_gib > 0.1 && offer.gpu_memory_gib > 79.0);
     assert!(matches!(&probes[1].found, Err(HostError::HostKey { .. })));
     assert!(matches!(&probes[2].found, Err(HostError::HostKey { .. })));
@@ -130,9 +153,15 @@ fn hosts_that_cannot_be_had_are_refused_by_class() {
     let stranger = machines.boot("m1", "root", None);
     let mut hosts = provider(&config, &[nowhere, &stranger]);
     let refused = hosts.create(&order("a1", nowhere)).unwrap_err();
-    assert_eq!((refused.class, refused.code.as_str()), (ErrorClass::NoCapacity, "Unreachable"));
+    assert_eq!(
+        (refused.class, refused.code.as_str()),
+        (ErrorClass::NoCapacity, "Unreachable")
+    );
     let refused = hosts.create(&order("a1", &stranger)).unwrap_err();
-    assert_eq!((refused.class, refused.code.as_str()), (ErrorClass::NotOffered, "HostKeyRefused"));
+    assert_eq!(
+        (refused.class, refused.code.as_str()),
+        (ErrorClass::NotOffered, "HostKeyRefused")
+    );
     let refused = hosts.create(&order("a1", "elsewhere")).unwrap_err();
     assert_eq!(refused.class, ErrorClass::NotOffered);
     let silent = hosts.describe(&reference(&order("a1", nowhere))).unwrap_err();

@@ -6,7 +6,11 @@ use nvbind_testkit::Machines;
 use std::time::Instant;
 
 fn told(what: &str, prepared: &Prepared) {
-    let steps: Vec<String> = prepared.steps.iter().map(|step| format!("{} {:.2} s", step.name, step.seconds)).collect();
+    let steps: Vec<String> = prepared
+        .steps
+        .iter()
+        .map(|step| format!("{} {:.2} s", step.name, step.seconds))
+        .collect();
     eprintln!("{what}: {}", steps.join(", "));
 }
 
@@ -22,13 +26,19 @@ fn a_bare_host_is_prepared_once() {
     let cold = node.prepare(&kit(), 1).unwrap();
     told("cold", &cold);
     assert!(!cold.was_there);
-    assert_eq!((cold.facts.gpus.len(), cold.facts.gpus[0].name.as_str()), (8, "NVIDIA H100 80GB HBM3"));
+    assert_eq!(
+        (cold.facts.gpus.len(), cold.facts.gpus[0].name.as_str()),
+        (8, "NVIDIA H100 80GB HBM3")
+    );
     assert!(cold.facts.vcpus > 0 && cold.facts.memory_mib > 100 && cold.facts.disk_free_mib > 1);
     let again = node.prepare(&kit(), 1).unwrap();
     told("again", &again);
     assert!(again.was_there && again.steps.iter().all(|step| step.name != "copy"));
     // What was changed there is not taken for ours.
-    shell(&mut node, "echo >>/opt/nvbind/*/nvbind-hook");
+    shell(
+        &mut node,
+        "for file in /opt/nvbind/*/nvbind-hook; do echo >>$file; done",
+    );
     assert!(!node.prepare(&kit(), 1).unwrap().was_there);
     assert_eq!(shell(&mut node, "ls -A /opt/nvbind | wc -l").trim(), "1");
 }

@@ -14,7 +14,10 @@ fn noticed(cloud: &str, metadata: MetadataSource) {
     let plan = Plan {
         metadata,
         checkpoint: Some("echo checkpoint of $NVBIND_CONTAINER; test -d /proc/$NVBIND_PID; sleep 0.2".into()),
-        ..plan("t1", "trap 'echo warned; exit 0' TERM; echo up; while :; do sleep 0.05; done")
+        ..plan(
+            "t1",
+            "trap 'echo warned; exit 0' TERM; echo up; while :; do sleep 0.05; done",
+        )
     };
     node.start(&plan).unwrap();
     wait_for_line(&node, "t1", "up");
@@ -30,8 +33,11 @@ fn noticed(cloud: &str, metadata: MetadataSource) {
     assert_eq!(notice.kind, NoticeKind::Interruption);
     let checkpoint = last.checkpoint.unwrap();
     let seconds = |ms: u64| ms.saturating_sub(at) as f64 / 1000.0;
-    let (seen, saved, warned) =
-        (seconds(notice.seen_ms), seconds(checkpoint.started_ms), seconds(last.terminated_ms.unwrap()));
+    let (seen, saved, warned) = (
+        seconds(notice.seen_ms),
+        seconds(checkpoint.started_ms),
+        seconds(last.terminated_ms.unwrap()),
+    );
     eprintln!(
         "{cloud}: notice seen after {seen:.2} s, told here after {told:.2} s, checkpoint begun after {saved:.2} s, SIGTERM after {warned:.2} s"
     );
@@ -92,7 +98,10 @@ fn a_checkpoint_that_hangs_is_ended_before_the_machine_is() {
         metadata: MetadataSource::Gcp,
         checkpoint: Some("sleep 300".into()),
         grace_seconds: 14,
-        ..plan("t1", "trap 'echo warned; exit 0' TERM; echo up; while :; do sleep 0.05; done")
+        ..plan(
+            "t1",
+            "trap 'echo warned; exit 0' TERM; echo up; while :; do sleep 0.05; done",
+        )
     };
     node.start(&plan).unwrap();
     wait_for_line(&node, "t1", "up");

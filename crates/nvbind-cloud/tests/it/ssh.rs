@@ -20,14 +20,30 @@ fn words_arrive_as_they_are_and_streams_are_carried() {
     let known = machines.dir().join("known");
     let target = Target::fresh("ubuntu", &address, machines.key(), known, "m1").unwrap();
     let ssh = Ssh::connect(target).unwrap();
-    for word in ["", "a b", "it's", "\"", "$HOME `id` \\", "two\nlines", "-x", "*", "!!", "ü"] {
+    for word in [
+        "",
+        "a b",
+        "it's",
+        "\"",
+        "$HOME `id` \\",
+        "two\nlines",
+        "-x",
+        "*",
+        "!!",
+        "ü",
+    ] {
         let output = ssh.run(&["printf", "%s", word], b"", LIMIT).unwrap();
         assert_eq!((output.code, output.text().as_str()), (0, word));
     }
     let input: Vec<u8> = (0..300_000u32).map(|number| number as u8).collect();
     assert_eq!(ssh.run(&["cat"], &input, LIMIT).unwrap().stdout, input);
-    let output = ssh.run(&["sh", "-c", "echo $WORD; id -un; echo no >&2; exit 7"], b"", LIMIT).unwrap();
-    assert_eq!((output.code, output.text().as_str(), output.stderr.as_str()), (7, "a b\"c\nubuntu\n", "no\n"));
+    let output = ssh
+        .run(&["sh", "-c", "echo $WORD; id -un; echo no >&2; exit 7"], b"", LIMIT)
+        .unwrap();
+    assert_eq!(
+        (output.code, output.text().as_str(), output.stderr.as_str()),
+        (7, "a b\"c\nubuntu\n", "no\n")
+    );
     assert!(ssh.run(&["a\0b"], b"", LIMIT).is_err());
     let failed = ssh.demand("it", &["sh", "-c", "echo because >&2; exit 3"], b"", LIMIT);
     assert!(matches!(failed, Err(HostError::Failed { code: 3, why, .. }) if why == "because"));
@@ -127,12 +143,18 @@ fn the_connection_ends_with_its_owner() {
     let address = machines.boot("m1", "root", None);
     let watcher = Ssh::connect(fresh(&machines, &address, "m1")).unwrap();
     let count = || {
-        let script = "cat /proc/[0-9]*/cmdline | tr '\\0' ' ' | grep -c 'root@notty'";
-        watcher.run(&["sh", "-c", script], b"", LIMIT).unwrap().text().trim().parse::<u32>().unwrap()
+        let script = "cat /proc/[0-9]*/cmdline | tr '\\0' '\\n' | grep -c 'root@nott[y]'";
+        watcher
+            .run(&["sh", "-c", script], b"", LIMIT)
+            .unwrap()
+            .text()
+            .trim()
+            .parse::<u32>()
+            .unwrap()
     };
     let before = count();
     let other = Ssh::connect(fresh(&machines, &address, "m1")).unwrap();
-    assert!(count() > before);
+    nvbind_testkit::wait_until("the beginning of a connection", || count() > before);
     drop(other);
     nvbind_testkit::wait_until("the end of the connection", || count() == before);
 }

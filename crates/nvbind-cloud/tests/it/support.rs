@@ -29,7 +29,13 @@ pub(crate) fn kit_folder() -> &'static Path {
         std::fs::create_dir_all(&dir).unwrap();
         for program in programs {
             let target = dir.join(program.file_name().unwrap());
-            check(Command::new("strip").arg("--strip-debug").arg("-o").arg(target).arg(program));
+            check(
+                Command::new("strip")
+                    .arg("--strip-debug")
+                    .arg("-o")
+                    .arg(target)
+                    .arg(program),
+            );
         }
         dir
     })
@@ -37,7 +43,8 @@ pub(crate) fn kit_folder() -> &'static Path {
 
 pub(crate) fn kit() -> Kit {
     static KIT: OnceLock<Kit> = OnceLock::new();
-    KIT.get_or_init(|| Kit::beside(&kit_folder().join("nvbind")).unwrap()).clone()
+    KIT.get_or_init(|| Kit::beside(&kit_folder().join("nvbind")).unwrap())
+        .clone()
 }
 
 /// A machine that has just been made, as a cloud's.

@@ -105,7 +105,9 @@ fn meter(context: &Context) -> Result<Meter, Failure> {
         if open.is_none() {
             open = nvbind_gpu::Meter::open(&roots).ok();
         }
-        open.as_ref().map(|meter| meter.read().into_iter().map(gpu_use).collect()).unwrap_or_default()
+        open.as_ref()
+            .map(|meter| meter.read().into_iter().map(gpu_use).collect())
+            .unwrap_or_default()
     }))
 }
 
