@@ -5,10 +5,11 @@
 
 pub mod catalog;
 mod hours;
+pub mod jobs;
 pub mod place;
 pub mod provider;
 mod requirements;
 pub mod spot;
 
 pub use hours::{ParseHoursError, parse_hours};
-pub use requirements::{Data, Requirements, SpotUse, Strategy, Weights};
+pub use requirements::{Data, Requirements, SpotUse, Strategy, UnknownWord, Weights};

@@ -2,6 +2,7 @@
 
 use crate::catalog::{Arch, Gpu, ProviderName};
 use serde::{Deserialize, Serialize};
+use std::str::FromStr;
 
 /// What a deployment needs of the machines that it is to run on. Everything is for one node unless it says otherwise.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -94,6 +95,62 @@ pub enum Strategy {
     HybridBalanced,
 }
 
+/// A word that is none of those it could be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unknown {what} '{word}': use {known}")]
+pub struct UnknownWord {
+    what: &'static str,
+    word: String,
+    known: String,
+}
+
+/// Finds a word in a table.
+fn word<T: Copy>(what: &'static str, table: &[(T, &str)], word: &str) -> Result<T, UnknownWord> {
+    let found = table.iter().find(|(_, known)| *known == word);
+    found.map(|(value, _)| *value).ok_or_else(|| UnknownWord {
+        what,
+        word: word.to_owned(),
+        known: table.iter().map(|(_, known)| *known).collect::<Vec<_>>().join(", "),
+    })
+}
+
+impl SpotUse {
+    /// Every one with its name.
+    pub const WORDS: [(Self, &'static str); 3] = [(Self::Auto, "auto"), (Self::Only, "only"), (Self::Never, "never")];
+}
+
+impl FromStr for SpotUse {
+    type Err = UnknownWord;
+
+    fn from_str(text: &str) -> Result<Self, UnknownWord> {
+        word("use of spot", &Self::WORDS, text)
+    }
+}
+
+impl Strategy {
+    /// Every one with its name.
+    pub const WORDS: [(Self, &'static str); 4] = [
+        (Self::CostAware, "cost-aware"),
+        (Self::RoundRobin, "round-robin"),
+        (Self::GpuUtilization, "gpu-utilization"),
+        (Self::HybridBalanced, "hybrid-balanced"),
+    ];
+
+    /// Its name.
+    pub fn as_str(self) -> &'static str {
+        let found = Self::WORDS.iter().find(|(strategy, _)| *strategy == self);
+        found.map_or("", |(_, word)| word)
+    }
+}
+
+impl FromStr for Strategy {
+    type Err = UnknownWord;
+
+    fn from_str(text: &str) -> Result<Self, UnknownWord> {
+        word("strategy", &Self::WORDS, text)
+    }
+}
+
 /// Weights of what counts; only their ratios matter.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -108,6 +165,31 @@ pub struct Weights {
     pub availability: f64,
     /// How near the country is to what residency asks for.
     pub compliance: f64,
+}
+
+impl Weights {
+    /// All of them 0: for setting some.
+    pub const NONE: Self = Self {
+        cost: 0.0,
+        performance: 0.0,
+        latency: 0.0,
+        availability: 0.0,
+        compliance: 0.0,
+    };
+
+    /// Sets one by its name; tells whether there is one of that name.
+    pub fn set(&mut self, name: &str, weight: f64) -> bool {
+        let part = match name {
+            "cost" => &mut self.cost,
+            "performance" => &mut self.performance,
+            "latency" => &mut self.latency,
+            "availability" => &mut self.availability,
+            "compliance" => &mut self.compliance,
+            _ => return false,
+        };
+        *part = weight;
+        true
+    }
 }
 
 impl Default for Weights {

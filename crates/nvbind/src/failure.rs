@@ -116,8 +116,11 @@ failure_from!(nvbind_engine::bolt::Error);
 #[cfg(feature = "cloud")]
 failure_from!(
     nvbind_cloud::catalog::CatalogError,
+    nvbind_cloud::catalog::PricesError,
     nvbind_cloud::catalog::UnknownGpu,
     nvbind_cloud::catalog::UnknownInstance,
+    nvbind_cloud::jobs::JobsError,
+    nvbind_cloud::place::PlaceError,
     nvbind_cloud::spot::JobError,
     nvbind_cloud::spot::StudyError,
     nvbind_cloud::spot::TraceError,

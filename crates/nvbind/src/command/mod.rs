@@ -79,7 +79,7 @@ pub(crate) fn run(command: Command, context: &Context) -> Result<u8, Failure> {
         Command::System(command) => system::run(&command, context),
         Command::Sim(command) => sim::run(&command, context),
         #[cfg(feature = "cloud")]
-        Command::Cloud(command) => cloud::run(&command),
+        Command::Cloud(command) => cloud::run(&context, &command),
         Command::Completions(args) => completions::run(&args),
         Command::Man(args) => man::run(&args),
     }
