@@ -12,6 +12,7 @@ mod deployment;
 pub mod file;
 pub mod host;
 mod hours;
+pub mod jobs;
 pub mod money;
 mod named;
 pub mod place;

@@ -5,6 +5,8 @@ mod day;
 mod gpu;
 mod instance;
 mod offer;
+mod prices;
+mod refresh;
 mod region;
 
 pub use alias::{Known, UnknownInstance};
@@ -12,6 +14,8 @@ pub use day::Day;
 pub use gpu::{Gpu, GpuModel, MODELS, UnknownGpu, find_gpu};
 pub use instance::{Instance, Price, Status};
 pub use offer::{Arch, Market, Offer, UnknownArch};
+pub use prices::{Fetched, PRICES_FILE, Prices, PricesError, Quote};
+pub use refresh::{BadFeed, Doubt, Merged};
 pub use region::{ProviderName, UnknownProviderName, continent_of, country_of, holds, is_place, members};
 
 /// The machines known when this was built.

@@ -273,7 +273,7 @@ fn cheapest_without(survey: &Survey<'_>, needs: &Requirements, limit: Need) -> R
     let Some(fit) = fits.min_by(|a, b| key(a).total_cmp(&key(b))) else {
         return Ok("nothing fits without it either".to_owned());
     };
-    let offer = survey.offer(survey.index.keys[fit.at]);
+    let offer = survey.index.offer(survey.index.keys[fit.at]);
     let what = format!(
         "{} in {} ({})",
         offer.instance_type,

@@ -21,6 +21,8 @@ pub struct Cost {
     pub job_usd: f64,
     /// USD of that for bringing the data.
     pub egress_usd: f64,
+    /// Hours from the order until the work starts: set-up, and bringing the data.
+    pub start_hours: f64,
     /// Hours of the whole job, with set-up and what is repeated.
     pub hours: f64,
     /// Machines that are expected to be lost meanwhile.
@@ -55,6 +57,7 @@ impl Query<'_> {
             usd_h,
             job_usd,
             egress_usd,
+            start_hours,
             hours,
             losses,
             chance: outlook.chance,

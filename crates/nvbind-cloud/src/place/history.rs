@@ -50,12 +50,12 @@ pub struct Outlook {
 }
 
 impl Outlook {
-    /// What is to be expected of an offer of which nothing was seen.
-    pub fn unseen(offer: &Offer) -> Self {
-        let (lost_per_hour, chance) = match (offer.provider, offer.market) {
+    /// What is to be expected of an offer of which nothing was seen; `lost_per_hour` is what the catalog knows for spot.
+    pub fn unseen(provider: ProviderName, market: Market, lost_per_hour: Option<f64>) -> Self {
+        let (lost_per_hour, chance) = match (provider, market) {
             (ProviderName::Hosts, _) => (0.0, 1.0),
             (_, Market::OnDemand) => (0.0, ON_DEMAND_CHANCE),
-            (_, Market::Spot) => (offer.interruptions_per_hour.unwrap_or(SPOT_LOST_PER_HOUR), SPOT_CHANCE),
+            (_, Market::Spot) => (lost_per_hour.unwrap_or(SPOT_LOST_PER_HOUR), SPOT_CHANCE),
         };
         Self {
             lost_per_hour,
@@ -125,7 +125,7 @@ mod tests {
     #[test]
     fn what_was_seen_outweighs_what_was_expected() {
         let offer = offer("aws us-east-1 g5.xlarge spot 0.4");
-        let unseen = Outlook::unseen(&offer);
+        let unseen = Outlook::unseen(offer.provider, offer.market, offer.interruptions_per_hour);
         let bad = unseen.after([seen(100, 90, 10_000.0, 2000)].iter());
         assert!((bad.chance - 0.136).abs() < 0.01, "{bad:?}");
         assert!((bad.lost_per_hour - 0.2).abs() < 0.01, "{bad:?}");

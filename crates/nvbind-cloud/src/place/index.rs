@@ -1,5 +1,6 @@
 //! Offers laid out for looking through them fast.
 
+use super::history::Outlook;
 use crate::catalog::{Arch, Gpu, Market, Offer, ProviderName};
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -12,6 +13,8 @@ pub struct OfferIndex<'offers> {
     pub(super) offers: Cow<'offers, [Offer]>,
     pub(super) kinds: Vec<Kind>,
     pub(super) sites: Vec<Site>,
+    /// For each region, one of its sites.
+    pub(super) regions: Vec<u32>,
     /// One for each offer, hosts first, then by price.
     pub(super) keys: Vec<Key>,
     /// How many of the keys are of hosts.
@@ -38,9 +41,11 @@ pub(super) struct Site {
     pub(super) provider: ProviderName,
     /// An offer there.
     pub(super) example: u32,
+    /// Number of its region.
+    pub(super) region: u32,
 }
 
-/// What decides about an offer in most cases, in 16 bytes.
+/// What decides about an offer in most cases, in 24 bytes.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Key {
     /// USD an hour.
@@ -51,9 +56,19 @@ pub(super) struct Key {
     pub(super) place: u32,
     /// Number of the offer.
     pub(super) offer: u32,
+    /// Losses of one machine in an hour, where nothing was seen.
+    lost_per_hour: f32,
 }
 
 impl Key {
+    /// What is to be expected where nothing was seen.
+    pub(super) fn outlook(self, provider: ProviderName) -> Outlook {
+        Outlook {
+            lost_per_hour: f64::from(self.lost_per_hour),
+            ..Outlook::unseen(provider, self.market(), None)
+        }
+    }
+
     pub(super) fn market(self) -> Market {
         match self.place & 1 {
             0 => Market::OnDemand,
@@ -78,7 +93,12 @@ impl<'offers> OfferIndex<'offers> {
     /// Lays out offers.
     pub fn new(offers: impl Into<Cow<'offers, [Offer]>>) -> Self {
         let offers = offers.into();
-        let (kinds, sites, mut keys) = lay_out(&offers);
+        let Layout {
+            kinds,
+            sites,
+            regions,
+            mut keys,
+        } = Layout::of(&offers);
         let is_cloud = |key: &Key| kinds[key.kind as usize].provider != ProviderName::Hosts;
         keys.sort_by(|a, b| {
             let order = is_cloud(a).cmp(&is_cloud(b)).then(a.usd_h.total_cmp(&b.usd_h));
@@ -89,6 +109,7 @@ impl<'offers> OfferIndex<'offers> {
             offers,
             kinds,
             sites,
+            regions,
             keys,
             hosts,
         }
@@ -110,33 +131,65 @@ impl<'offers> OfferIndex<'offers> {
     }
 }
 
-fn lay_out(offers: &[Offer]) -> (Vec<Kind>, Vec<Site>, Vec<Key>) {
-    let mut kinds: Vec<Kind> = Vec::new();
-    let mut sites: Vec<Site> = Vec::new();
-    let mut keys = Vec::with_capacity(offers.len());
-    let mut kind_at: HashMap<KindName<'_>, u32> = HashMap::new();
-    let mut site_at: HashMap<SiteName<'_>, u32> = HashMap::new();
-    for (at, offer) in (0_u32..).zip(offers) {
-        let kind = *kind_at.entry(kind_name(offer)).or_insert_with(|| {
-            kinds.push(kind_of(offer, at));
-            kinds.len() as u32 - 1
-        });
-        let name = SiteName(offer.provider, &offer.region, offer.zone.as_deref());
-        let site = *site_at.entry(name).or_insert_with(|| {
-            sites.push(Site {
-                provider: offer.provider,
-                example: at,
+/// What is kept once, and the keys in the order of the offers.
+#[derive(Default)]
+struct Layout {
+    kinds: Vec<Kind>,
+    sites: Vec<Site>,
+    regions: Vec<u32>,
+    keys: Vec<Key>,
+}
+
+impl Layout {
+    fn of(offers: &[Offer]) -> Self {
+        let mut layout = Self {
+            keys: Vec::with_capacity(offers.len()),
+            ..Self::default()
+        };
+        let mut kind_at: HashMap<KindName<'_>, u32> = HashMap::new();
+        let mut site_at: HashMap<SiteName<'_>, u32> = HashMap::new();
+        let mut region_at: HashMap<SiteName<'_>, u32> = HashMap::new();
+        for (at, offer) in (0_u32..).zip(offers) {
+            let kind = *kind_at
+                .entry(kind_name(offer))
+                .or_insert_with(|| layout.add_kind(offer, at));
+            let name = SiteName(offer.provider, &offer.region, offer.zone.as_deref());
+            let site = *site_at.entry(name).or_insert_with(|| {
+                let name = SiteName(offer.provider, &offer.region, None);
+                let region = *region_at.entry(name).or_insert_with(|| layout.add_region());
+                layout.add_site(offer, at, region)
             });
-            sites.len() as u32 - 1
-        });
-        keys.push(Key {
-            usd_h: offer.usd_h,
-            kind,
-            place: site * 2 + u32::from(offer.market == Market::Spot),
-            offer: at,
-        });
+            let outlook = Outlook::unseen(offer.provider, offer.market, offer.interruptions_per_hour);
+            layout.keys.push(Key {
+                usd_h: offer.usd_h,
+                kind,
+                place: site * 2 + u32::from(offer.market == Market::Spot),
+                offer: at,
+                lost_per_hour: outlook.lost_per_hour as f32,
+            });
+        }
+        layout
     }
-    (kinds, sites, keys)
+
+    fn add_kind(&mut self, offer: &Offer, at: u32) -> u32 {
+        self.kinds.push(kind_of(offer, at));
+        self.kinds.len() as u32 - 1
+    }
+
+    /// A region whose first site comes next.
+    fn add_region(&mut self) -> u32 {
+        self.regions.push(self.sites.len() as u32);
+        self.regions.len() as u32 - 1
+    }
+
+    fn add_site(&mut self, offer: &Offer, at: u32, region: u32) -> u32 {
+        self.sites.push(Site {
+            provider: offer.provider,
+            example: at,
+            region,
+        });
+        self.sites.len() as u32 - 1
+    }
 }
 
 fn kind_name(offer: &Offer) -> KindName<'_> {

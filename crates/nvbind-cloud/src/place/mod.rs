@@ -3,9 +3,12 @@
 //! Plain functions over plain structs: [`place`] for one look, [`OfferIndex`] and [`Survey`] where many looks share the offers and
 //! the facts.
 
+mod all;
+mod assign;
 mod block;
 mod conflict;
 mod cost;
+
 mod explain;
 mod family;
 mod history;
@@ -21,6 +24,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
+pub use all::{Together, place_all};
 pub use block::{Block, Scope, Types};
 pub use conflict::Conflict;
 pub use cost::{ASSUMED_WORK_HOURS, Cost, LOST_WORK_HOURS};
@@ -47,6 +51,8 @@ pub struct Facts<'facts> {
     pub blocks: &'facts [Block],
     /// Quotas with what is used of them, as far as they were asked for.
     pub quotas: &'facts [(ProviderName, Quota)],
+    /// Machines that are free of each offer, in the order of the offers; none given for no limit.
+    pub rooms: &'facts [u32],
     /// Round trips that were measured.
     pub latencies: &'facts [Latency],
     /// What was seen of offers.

@@ -18,7 +18,7 @@ pub(super) struct Query<'all> {
     kinds: Vec<bool>,
     /// Whether a place will do: a site on a market.
     places: Vec<bool>,
-    /// What depends on the site alone.
+    /// What depends on the region alone.
     around: Vec<Around>,
     /// Oldest day of a price that is believed.
     oldest: Option<Day>,
@@ -57,8 +57,9 @@ impl<'all> Query<'all> {
             for market in [Market::OnDemand, Market::Spot] {
                 query.places.push(is_fit && query.refuse_market(market).is_none());
             }
-            query.around.push(query.around(index.at_site(site)));
         }
+        let regions = index.regions.iter().map(|site| &index.sites[*site as usize]);
+        query.around = regions.map(|site| query.around(index.at_site(site))).collect();
         Ok(query)
     }
 
@@ -83,7 +84,7 @@ impl<'all> Query<'all> {
     /// What an offer is expected to cost.
     pub(super) fn cost_at(&self, at: usize) -> Cost {
         let key = self.survey.index.keys[at];
-        let around = &self.around[key.site()];
+        let around = &self.around[self.survey.index.sites[key.site()].region as usize];
         self.cost(self.survey.usd_h(at), key.market(), self.survey.outlook(at), around)
     }
 
@@ -97,7 +98,7 @@ impl<'all> Query<'all> {
                 .requirements
                 .max_price_usd_h
                 .is_none_or(|most| self.survey.usd_h(at) <= most)
-            && (self.oldest.is_none() || self.refuse_age(self.survey.offer(key)).is_none());
+            && (self.oldest.is_none() || self.refuse_age(self.survey.index.offer(key)).is_none());
         if !is_fit {
             return None;
         }
@@ -114,7 +115,7 @@ impl<'all> Query<'all> {
             .or_else(|| self.refuse_site(&index.sites[key.site()]))
             .or_else(|| self.survey.against(at, self.requirements.nodes))
             .or_else(|| self.refuse_price(self.survey.usd_h(at)))
-            .or_else(|| self.refuse_age(self.survey.offer(key)))
+            .or_else(|| self.refuse_age(self.survey.index.offer(key)))
             .or_else(|| self.refuse_cost(&self.cost_at(at)))
     }
 

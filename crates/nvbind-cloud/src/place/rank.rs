@@ -1,5 +1,6 @@
 //! Which of the offers that will do comes first.
 
+use super::index::Key;
 use super::query::{Fit, Query, country};
 use super::{Choice, Conflict, PlaceError, Placement, Survey};
 use crate::catalog::{Offer, ProviderName, holds};
@@ -33,9 +34,21 @@ impl Rank {
 
 /// An offer that will do, with its rank.
 #[derive(Debug, Clone, Copy)]
-struct Ranked {
+pub(super) struct Ranked {
     rank: Rank,
     fit: Fit,
+}
+
+impl Ranked {
+    /// Number of its key.
+    pub(super) fn at(&self) -> usize {
+        self.fit.at
+    }
+
+    /// What it is compared by with [`Strategy::CostAware`].
+    pub(super) fn usd(&self) -> f64 {
+        self.rank.usd
+    }
 }
 
 impl Ord for Ranked {
@@ -115,6 +128,14 @@ impl Query<'_> {
         ranked.iter().map(|ranked| self.choice(ranked)).collect()
     }
 
+    /// The best `count` by cost alone, hosts like clouds.
+    pub(super) fn cheapest(&self, count: usize) -> Vec<Ranked> {
+        match self.has_kinds() {
+            true => self.by_cost(count, None, |_| true),
+            false => Vec::new(),
+        }
+    }
+
     fn ranked(&self, count: usize) -> Vec<Ranked> {
         let hosts = self.host_usd();
         match self.requirements.strategy {
@@ -142,15 +163,15 @@ impl Query<'_> {
     }
 
     fn rank(&self, fit: Fit, key: f64, hosts: Option<f64>) -> Ranked {
-        let offer = self.survey.index.keys[fit.at].offer;
-        let provider = self.survey.index.offers[offer as usize].provider;
+        let key_of = self.survey.index.keys[fit.at];
+        let provider = self.survey.index.kinds[key_of.kind as usize].provider;
         let preferred = self.requirements.providers.iter().position(|name| *name == provider);
         let rank = Rank {
             tier: self.tier(fit.at, fit.cost.weighted_usd, hosts),
             key,
             usd: fit.cost.weighted_usd,
             provider: preferred.unwrap_or(0) as u8,
-            offer,
+            offer: key_of.offer,
         };
         Ranked { rank, fit }
     }
@@ -219,12 +240,19 @@ impl Query<'_> {
         share(self.requirements.gpus, kind.gpus) * memory.map_or(1.0, |need| share(need, kind.gpu_memory_gib))
     }
 
+    /// Scores are measured by the best of what fits, so all of it is found first.
     fn by_score(&self, count: usize, hosts: Option<f64>) -> Vec<Ranked> {
-        let bests = self.bests();
         let latencies = self.latencies();
-        self.by_key(count, hosts, |fit| {
-            1.0 - self.scores(fit, &bests, &latencies).weighted(self.requirements)
-        })
+        let fits: Vec<Fit> = (0..self.survey.index.keys.len())
+            .filter_map(|at| self.fit(at))
+            .collect();
+        let bests = self.bests(&fits, &latencies);
+        let mut best = Best::new(count);
+        for fit in fits {
+            let score = self.scores(&fit, &bests, &latencies).weighted(self.requirements);
+            best.push(self.rank(fit, 1.0 - score, hosts));
+        }
+        best.sorted()
     }
 
     /// The longest round trip of each site.
@@ -237,16 +265,14 @@ impl Query<'_> {
     }
 
     /// The best of what fits, which scores are measured by.
-    fn bests(&self) -> Bests {
-        let latencies = self.latencies();
+    fn bests(&self, fits: &[Fit], latencies: &[Option<f64>]) -> Bests {
         let mut bests = Bests::default();
-        for at in 0..self.survey.index.keys.len() {
-            let Some(fit) = self.fit(at) else { continue };
-            let ms = latencies[self.survey.index.keys[at].site()];
+        for fit in fits {
+            let ms = latencies[self.survey.index.keys[fit.at].site()];
             bests.usd = bests.usd.min(fit.cost.weighted_usd);
-            bests.tflops = bests.tflops.max(self.tflops(at));
+            bests.tflops = bests.tflops.max(self.tflops(fit.at));
             bests.ms = bests.ms.min(ms.unwrap_or(f64::INFINITY));
-            bests.stays = bests.stays.max(stays(&fit));
+            bests.stays = bests.stays.max(stays(fit));
         }
         bests
     }
@@ -270,23 +296,23 @@ impl Query<'_> {
             performance: share(self.tflops(fit.at), bests.tflops),
             latency,
             availability: share(stays(fit), bests.stays),
-            compliance: self.compliance(self.survey.offer(key)),
+            compliance: self.compliance(key),
         }
     }
 
     /// 1 in the place that was named first or where none was, less in those after it.
-    fn compliance(&self, offer: &Offer) -> f64 {
+    fn compliance(&self, key: Key) -> f64 {
         let places = &self.requirements.residency;
         if places.is_empty() {
             return 1.0;
         }
-        let country = country(offer).unwrap_or_default();
+        let country = country(self.survey.index.offer(key)).unwrap_or_default();
         let found = places.iter().position(|place| holds(place, &country));
         found.map_or(0.0, |position| 1.0 / (1 + position) as f64)
     }
 
-    fn choice(&self, ranked: &Ranked) -> Choice {
-        let offer = self.survey.offer(self.survey.index.keys[ranked.fit.at]);
+    pub(super) fn choice(&self, ranked: &Ranked) -> Choice {
+        let offer = self.survey.index.offer(self.survey.index.keys[ranked.fit.at]);
         Choice {
             offer: ranked.rank.offer as usize,
             zone: self.zone_of(offer).map(str::to_owned),

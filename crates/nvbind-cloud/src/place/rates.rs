@@ -122,6 +122,11 @@ impl Extras {
     }
 }
 
+/// A region's continent, where it is known.
+fn continent(region: &str) -> Option<&'static str> {
+    country_of(region).and_then(continent_of)
+}
+
 /// USD for data that goes from one region to another.
 pub fn egress_usd(gib: f64, from: (ProviderName, &str), to: (ProviderName, &str)) -> f64 {
     let extras = Extras::of(from.0);
@@ -131,9 +136,8 @@ pub fn egress_usd(gib: f64, from: (ProviderName, &str), to: (ProviderName, &str)
     if from.0 != to.0 {
         return extras.leaving_usd(gib);
     }
-    let continent = |region: &str| country_of(region).and_then(continent_of);
-    let is_near = continent(from.1).is_some() && continent(from.1) == continent(to.1);
-    let usd_gib = match is_near {
+    let near = continent(from.1);
+    let usd_gib = match near.is_some() && near == continent(to.1) {
         true => extras.same_continent_usd_gib,
         false => extras.other_continent_usd_gib,
     };

@@ -139,6 +139,14 @@ pub enum Refusal {
         /// What is counted.
         unit: &'static str,
     },
+    /// There are not so many.
+    #[error("{free} of {need} machines are free")]
+    Room {
+        /// How many are free.
+        free: u32,
+        /// How many are needed.
+        need: u32,
+    },
     /// It costs too much.
     #[error("{usd_h:.3} USD an hour is above {most:.3}")]
     Price {
@@ -218,6 +226,7 @@ impl Refusal {
             Self::Latency { .. } | Self::LatencyUnknown { .. } => "latency",
             Self::Blocked { .. } => "blocked",
             Self::Quota { .. } => "quota",
+            Self::Room { .. } => "capacity",
             Self::Price { .. } => "price",
             Self::Stale { .. } => "stale price",
             Self::Deadline { .. } => "deadline",

@@ -2,14 +2,17 @@
 
 mod agent;
 mod budget;
+mod catalog;
 mod check;
 mod costs;
 mod deploy;
+mod explain;
 mod gc;
 mod offers;
 mod reach;
 mod requirements;
 mod simulate;
+mod simulate_jobs;
 mod spec;
 mod status;
 mod tools;
@@ -53,6 +56,10 @@ pub(crate) enum CloudCommand {
     Costs(costs::CostsArgs),
     /// Show budgets and what is left of them
     Budget(budget::BudgetArgs),
+    /// Say where a workload would go, what it would cost there, and why not elsewhere
+    Explain(Box<explain::ExplainArgs>),
+    /// Ask the providers for their prices, show those there are
+    Catalog(catalog::CatalogCommand),
     /// Try policies on recorded or made-up days, without an account
     #[command(subcommand)]
     Simulate(simulate::SimulateCommand),
@@ -75,6 +82,8 @@ pub(crate) fn run(command: &CloudCommand, context: &Context) -> Result<u8, Failu
         CloudCommand::Offers(args) => offers::run(args),
         CloudCommand::Costs(args) => costs::run(args, context),
         CloudCommand::Budget(args) => budget::run(args, context),
-        CloudCommand::Simulate(command) => simulate::run(command),
+        CloudCommand::Explain(args) => explain::run(context, args),
+        CloudCommand::Catalog(command) => catalog::run(context, command),
+        CloudCommand::Simulate(command) => simulate::run(context, command),
     }
 }

@@ -1,6 +1,7 @@
 //! `nvbind cloud simulate`: policies tried on records, without an account.
 
 use crate::cli::Format;
+use crate::context::Context;
 use crate::failure::Failure;
 use crate::output;
 use crate::table::table;
@@ -14,6 +15,8 @@ use std::path::PathBuf;
 pub(crate) enum SimulateCommand {
     /// A job with a deadline on spot capacity that comes and goes
     Spot(SpotArgs),
+    /// Workloads that arrive one after the other, with each strategy: cost, completion, waits, utilization
+    Jobs(super::simulate_jobs::JobsArgs),
 }
 
 #[derive(Debug, Args)]
@@ -59,8 +62,9 @@ enum HistoryWord {
     None,
 }
 
-pub(crate) fn run(command: &SimulateCommand) -> Result<u8, Failure> {
+pub(crate) fn run(context: &Context, command: &SimulateCommand) -> Result<u8, Failure> {
     match command {
+        SimulateCommand::Jobs(args) => super::simulate_jobs::run(context, args),
         SimulateCommand::Spot(args) => spot(args),
     }
 }

@@ -1,5 +1,8 @@
 //! Placement of single workloads.
 
+mod block;
+mod optimum;
+
 use super::testing::offer;
 use super::*;
 use crate::catalog::Market;
