@@ -28,6 +28,9 @@ pub struct DeploymentSpec {
     /// How often a node's workload that ends with a code other than 0 is started again.
     #[serde(default)]
     pub max_restarts: u32,
+    /// Whether machines are looked for until there are some; else the deployment fails when there is none at first.
+    #[serde(default)]
+    pub retry_until_up: bool,
     /// Seconds after which the provider ends a machine by itself, even when nvbind is gone.
     #[serde(default = "max_run_seconds")]
     pub max_run_seconds: u64,
@@ -106,6 +109,7 @@ impl DeploymentSpec {
             on_notice: None,
             grace_seconds: grace_seconds(),
             max_restarts: 0,
+            retry_until_up: false,
             max_run_seconds: max_run_seconds(),
             machine_image: None,
             user: user(),

@@ -3,13 +3,17 @@
 //! Catalog, placement and the policies are plain functions over plain structs. What reaches out stands behind
 //! [`provider::Provider`].
 
+pub mod agent;
 mod attempt;
 pub mod catalog;
+pub mod controller;
 pub mod deadline;
 mod deployment;
-pub mod file;
+pub mod host;
 mod hours;
 pub mod money;
+pub mod place;
+pub mod file;
 mod named;
 pub mod provider;
 mod requirements;

@@ -1,6 +1,6 @@
 //! What a deployment needs of the machines that it is to run on.
 
-use crate::catalog::{Gpu, ProviderName};
+use crate::catalog::{Arch, Gpu, ProviderName};
 use serde::{Deserialize, Serialize};
 
 /// What a deployment needs of the machines that it is to run on. Everything is for one node unless it says otherwise.
@@ -21,6 +21,8 @@ pub struct Requirements {
     pub vcpus: Option<f64>,
     /// Least main memory, in GiB.
     pub memory_gib: Option<f64>,
+    /// What the CPUs must run; `None` for any.
+    pub arch: Option<Arch>,
     /// Boot disk, in GiB.
     pub disk_gib: u32,
     /// Machine types that will do; empty for any.
@@ -130,6 +132,7 @@ impl Default for Requirements {
             nodes: 1,
             vcpus: None,
             memory_gib: None,
+            arch: Some(Arch::X86_64),
             disk_gib: 100,
             instance_types: Vec::new(),
             spot: SpotUse::Auto,

@@ -38,6 +38,9 @@ pub enum Error {
     /// The driver of a WSL2 machine cannot be found.
     #[error("no NVIDIA driver for WSL2: {0}: install NVIDIA's driver on Windows and run wsl --update there")]
     Wsl(String),
+    /// NVML cannot be asked.
+    #[error("cannot ask NVML: {0}")]
+    Nvml(String),
     /// A device node or the link to it cannot be made.
     #[error("cannot make '{}': {source}: run this as root on the host", path.display())]
     Node {
@@ -62,7 +65,7 @@ impl Error {
     /// The exit code of a command that ends with this error.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::NoDriver(_) | Self::OtherDriver { .. } | Self::Wsl(_) => 5,
+            Self::NoDriver(_) | Self::OtherDriver { .. } | Self::Wsl(_) | Self::Nvml(_) => 5,
             Self::DriverRoot { source, .. } | Self::Read { source, .. } | Self::Node { source, .. }
                 if source.kind() == io::ErrorKind::PermissionDenied =>
             {

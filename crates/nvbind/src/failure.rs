@@ -115,10 +115,15 @@ failure_from!(nvbind_engine::bolt::Error);
 
 #[cfg(feature = "cloud")]
 failure_from!(
+    nvbind_cloud::agent::AgentError,
+    nvbind_cloud::UnknownWorkload,
     nvbind_cloud::catalog::CatalogError,
     nvbind_cloud::catalog::UnknownGpu,
     nvbind_cloud::catalog::UnknownInstance,
+    nvbind_cloud::host::HostError,
+    nvbind_cloud::host::TargetError,
     nvbind_cloud::money::ParsePeriodError,
+    nvbind_cloud::place::PlaceError,
     nvbind_cloud::spot::JobError,
     nvbind_cloud::spot::StudyError,
     nvbind_cloud::spot::TraceError,

@@ -50,7 +50,7 @@ pub const MODELS: [GpuModel; 20] = [
 ];
 
 /// One of the models.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Gpu(pub(crate) u8);
 
 impl Gpu {

@@ -1,6 +1,6 @@
 //! One machine type of a provider.
 
-use super::{Day, Gpu, Market, Offer, ProviderName};
+use super::{Arch, Day, Gpu, Market, Offer, ProviderName};
 use serde::{Deserialize, Serialize};
 
 /// One machine type of a provider, with its GPUs.
@@ -22,8 +22,8 @@ pub struct Instance {
     pub vcpus: f64,
     /// Main memory in GiB.
     pub memory_gib: f64,
-    /// `x86_64` or `arm64`.
-    pub arch: String,
+    /// What its CPUs run.
+    pub arch: Arch,
     /// Price on demand.
     pub on_demand: Option<Price>,
     /// Price on spot; the lowest where zones differ.
@@ -84,7 +84,7 @@ pub(super) struct Row {
     gpu_memory_gib: f64,
     vcpus: f64,
     memory_gib: f64,
-    arch: String,
+    arch: Arch,
     on_demand_usd_h: Option<f64>,
     on_demand_region: String,
     on_demand_date: String,
@@ -169,20 +169,34 @@ impl Instance {
         Some(-(1.0 - percent / 100.0).ln() / MONTH_HOURS)
     }
 
-    /// It as it can be rented: on demand, on spot.
-    pub(super) fn offers(&self) -> Vec<Offer> {
-        let on_demand = self.on_demand.iter().filter(|_| self.status == Status::Current);
-        let on_demand = on_demand.map(|price| self.offer(Market::OnDemand, price));
-        let spot = self.spot.iter().filter(|_| self.status != Status::Retired);
-        on_demand
-            .chain(spot.map(|price| self.offer(Market::Spot, price)))
-            .collect()
+    /// What an hour costs that way, where it can be rented so.
+    pub fn price(&self, market: Market) -> Option<&Price> {
+        match (market, self.status) {
+            (_, Status::Retired) | (Market::OnDemand, Status::Restricted) => None,
+            (Market::OnDemand, Status::Current) => self.on_demand.as_ref(),
+            (Market::Spot, _) => self.spot.as_ref(),
+        }
     }
 
-    fn offer(&self, market: Market, price: &Price) -> Offer {
+    /// It as it can be rented: on demand, on spot.
+    pub(super) fn offers(&self) -> Vec<Offer> {
+        let markets = [Market::OnDemand, Market::Spot].into_iter();
+        let offer = |market| {
+            self.price(market).map(|price| Offer {
+                region: price.region.clone(),
+                usd_h: price.usd_h,
+                date: price.date,
+                ..self.unsold(market)
+            })
+        };
+        markets.filter_map(offer).collect()
+    }
+
+    /// It as an offer of that market, without region and price.
+    pub(crate) fn unsold(&self, market: Market) -> Offer {
         Offer {
             provider: self.provider,
-            region: price.region.clone(),
+            region: String::new(),
             zone: None,
             instance_type: self.instance_type.clone(),
             gpu: self.gpu,
@@ -190,9 +204,10 @@ impl Instance {
             gpu_memory_gib: self.gpu_memory_gib,
             vcpus: self.vcpus,
             memory_gib: self.memory_gib,
+            arch: self.arch,
             market,
-            usd_h: price.usd_h,
-            date: price.date,
+            usd_h: 0.0,
+            date: None,
             interruptions_per_hour: match market {
                 Market::Spot => self.interruptions_per_hour(),
                 Market::OnDemand => None,

@@ -11,8 +11,8 @@ pub use alias::{Known, UnknownInstance};
 pub use day::Day;
 pub use gpu::{Gpu, GpuModel, MODELS, UnknownGpu, find_gpu};
 pub use instance::{Instance, Price, Status};
-pub use offer::{Market, Offer};
-pub use region::{ProviderName, UnknownProviderName, country_of, holds, is_place, members};
+pub use offer::{Arch, Market, Offer, UnknownArch};
+pub use region::{ProviderName, UnknownProviderName, continent_of, country_of, holds, is_place, members};
 
 /// The machines known when this was built.
 const EMBEDDED: &str = include_str!("instances.csv");

@@ -23,6 +23,49 @@ impl Market {
     }
 }
 
+/// What the CPUs of a machine run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Arch {
+    /// 64-bit x86.
+    #[serde(rename = "x86_64")]
+    X86_64,
+    /// 64-bit ARM.
+    #[serde(rename = "arm64")]
+    Arm64,
+}
+
+impl Arch {
+    /// What the CPU of this program's build runs.
+    pub const HERE: Self = match cfg!(target_arch = "aarch64") {
+        true => Self::Arm64,
+        false => Self::X86_64,
+    };
+
+    /// Every one with its name.
+    pub const WORDS: [(Self, &'static str); 2] = [(Self::X86_64, "x86_64"), (Self::Arm64, "arm64")];
+}
+
+/// A word that names no architecture.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unknown architecture '{0}': use x86_64 or arm64")]
+pub struct UnknownArch(pub String);
+
+impl std::str::FromStr for Arch {
+    type Err = UnknownArch;
+
+    fn from_str(word: &str) -> Result<Self, UnknownArch> {
+        let found = Self::WORDS.iter().find(|(_, known)| *known == word);
+        found.map(|(arch, _)| *arch).ok_or_else(|| UnknownArch(word.to_owned()))
+    }
+}
+
+impl std::fmt::Display for Arch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let found = Self::WORDS.iter().find(|(arch, _)| arch == self);
+        f.write_str(found.map_or("", |(_, word)| word))
+    }
+}
+
 /// Something that can be rented.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Offer {
@@ -44,6 +87,8 @@ pub struct Offer {
     pub vcpus: f64,
     /// Main memory in GiB.
     pub memory_gib: f64,
+    /// What its CPUs run.
+    pub arch: Arch,
     /// How it is sold.
     pub market: Market,
     /// USD an hour.

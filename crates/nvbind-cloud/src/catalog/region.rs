@@ -60,7 +60,7 @@ impl fmt::Display for ProviderName {
 
 /// Regions by country (ISO 3166-1 alpha-2), from the providers' own lists of regions. Names do not clash between providers, except
 /// where they mean the same country.
-const COUNTRIES: [(&str, &[&str]); 36] = [
+const COUNTRIES: [(&str, &[&str]); 38] = [
     ("AE", &["me-central-1", "uaenorth", "uaecentral"]),
     ("AT", &["austriaeast"]),
     (
@@ -73,6 +73,7 @@ const COUNTRIES: [(&str, &[&str]); 36] = [
             "australiaeast",
             "australiasoutheast",
             "australiacentral",
+            "australiacentral2",
         ],
     ),
     ("BE", &["europe-west1", "belgiumcentral"]),
@@ -96,17 +97,32 @@ const COUNTRIES: [(&str, &[&str]); 36] = [
         "CH",
         &["eu-central-2", "europe-west6", "switzerlandnorth", "switzerlandwest"],
     ),
+    (
+        "CN",
+        &[
+            "cn-north-1",
+            "cn-northwest-1",
+            "chinaeast",
+            "chinaeast2",
+            "chinaeast3",
+            "chinanorth",
+            "chinanorth2",
+            "chinanorth3",
+        ],
+    ),
     ("CL", &["southamerica-west1", "chilecentral"]),
     (
         "DE",
         &[
             "eu-central-1",
+            "eusc-de-east-1",
             "europe-west3",
             "europe-west10",
             "germanywestcentral",
             "germanynorth",
         ],
     ),
+    ("DK", &["denmarkeast"]),
     ("ES", &["eu-south-2", "europe-southwest1", "spaincentral"]),
     ("FI", &["europe-north1"]),
     ("FR", &["eu-west-3", "europe-west9", "francecentral", "francesouth"]),
@@ -125,6 +141,8 @@ const COUNTRIES: [(&str, &[&str]); 36] = [
             "centralindia",
             "southindia",
             "westindia",
+            "jioindiawest",
+            "jioindiacentral",
         ],
     ),
     ("IT", &["eu-south-1", "europe-west8", "europe-west12", "italynorth"]),
@@ -151,7 +169,7 @@ const COUNTRIES: [(&str, &[&str]); 36] = [
     ("PL", &["europe-central2", "polandcentral"]),
     ("QA", &["me-central1", "qatarcentral"]),
     ("SA", &["me-central2"]),
-    ("SE", &["eu-north-1", "europe-north2", "swedencentral"]),
+    ("SE", &["eu-north-1", "europe-north2", "swedencentral", "swedensouth"]),
     ("SG", &["ap-southeast-1", "asia-southeast1", "southeastasia"]),
     ("TH", &["ap-southeast-7"]),
     ("TW", &["ap-east-2", "asia-east1"]),
@@ -165,14 +183,17 @@ const COUNTRIES: [(&str, &[&str]); 36] = [
             "us-gov-east-1",
             "us-gov-west-1",
             "us-central1",
+            "us-central2",
             "us-east1",
             "us-east4",
             "us-east5",
+            "us-east7",
             "us-south1",
             "us-west1",
             "us-west2",
             "us-west3",
             "us-west4",
+            "us-west8",
             "eastus",
             "eastus2",
             "centralus",
@@ -182,6 +203,9 @@ const COUNTRIES: [(&str, &[&str]); 36] = [
             "westus",
             "westus2",
             "westus3",
+            "usgovarizona",
+            "usgovtexas",
+            "usgovvirginia",
         ],
     ),
     (
@@ -207,6 +231,32 @@ const BLOCS: [(&str, &[&str]); 2] = [
         ],
     ),
 ];
+
+/// Continents as data is charged between them, by country.
+const CONTINENTS: [(&str, &[&str]); 6] = [
+    ("AF", &["ZA"]),
+    (
+        "AS",
+        &[
+            "AE", "BH", "CN", "HK", "ID", "IL", "IN", "JP", "KR", "MY", "QA", "SA", "SG", "TH", "TW",
+        ],
+    ),
+    (
+        "EU",
+        &[
+            "AT", "BE", "CH", "DE", "DK", "ES", "FI", "FR", "GB", "IE", "IT", "NL", "NO", "PL", "SE",
+        ],
+    ),
+    ("NA", &["CA", "MX", "US"]),
+    ("OC", &["AU", "NZ"]),
+    ("SA", &["BR", "CL"]),
+];
+
+/// The continent of a country that has regions.
+pub fn continent_of(country: &str) -> Option<&'static str> {
+    let found = CONTINENTS.iter().find(|(_, countries)| countries.contains(&country));
+    found.map(|(continent, _)| *continent)
+}
 
 /// The country of a region, where it is known.
 pub fn country_of(region: &str) -> Option<&'static str> {
@@ -239,6 +289,9 @@ mod tests {
         let mut seen = std::collections::BTreeSet::new();
         for region in COUNTRIES.iter().flat_map(|(_, regions)| regions.iter()) {
             assert!(seen.insert(region), "{region} is listed twice");
+        }
+        for (country, _) in COUNTRIES {
+            assert!(continent_of(country).is_some(), "{country}");
         }
     }
 

@@ -5,6 +5,7 @@
 
 mod classify;
 mod error;
+mod launch;
 mod machine;
 mod order;
 mod quota;
@@ -12,6 +13,7 @@ mod wire;
 
 pub use classify::{ANSWERS, Answer, classify};
 pub use error::{ErrorClass, ProviderError, QuotaNeed};
+pub use launch::launch;
 pub use machine::{Machine, MachineState, Resource, ResourceKind};
 pub use order::{Order, TAG_ATTEMPT, TAG_DEPLOYMENT, TAG_NODE, TAG_OWNER, TAG_TOKEN};
 pub use quota::{Quota, QuotaUnit};

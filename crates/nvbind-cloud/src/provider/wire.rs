@@ -7,7 +7,9 @@ use super::{
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::io::{self, BufRead, BufReader, Write};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio, exit};
+use std::sync::mpsc::channel;
+use std::thread;
 
 /// Version of the protocol; the first line that a provider's program writes tells its own.
 pub const PROTOCOL: u32 = 1;
@@ -33,20 +35,29 @@ struct Hello {
     provider: String,
 }
 
-/// Answers calls on standard input until it ends. For the programs `nvbind-provider-<name>`.
+/// Answers calls on standard input. For the programs `nvbind-provider-<name>`.
+///
+/// The end of its input ends the program at once, also in the middle of a call: whoever asked is gone, and what it did not live to
+/// write down must not happen later.
 pub fn serve(name: &str, provider: &mut dyn Provider) -> io::Result<()> {
-    serve_on(name, provider, io::stdin().lock(), io::stdout().lock())
-}
-
-fn serve_on(name: &str, provider: &mut dyn Provider, input: impl BufRead, mut output: impl Write) -> io::Result<()> {
+    let (to, calls) = channel();
+    thread::spawn(move || {
+        for line in io::stdin().lock().lines().map_while(Result::ok) {
+            if to.send(line).is_err() {
+                break;
+            }
+        }
+        exit(0);
+    });
+    let mut output = io::stdout().lock();
     let hello = Hello {
         protocol: PROTOCOL,
         provider: name.to_owned(),
     };
     writeln!(output, "{}", serde_json::to_string(&hello)?)?;
     output.flush()?;
-    for line in input.lines() {
-        let answer = match serde_json::from_str(&line?) {
+    for line in calls {
+        let answer = match serde_json::from_str(&line) {
             Ok(call) => answer(provider, call)?,
             Err(error) => text::<()>(&Err(protocol_error(&error.to_string())))?,
         };

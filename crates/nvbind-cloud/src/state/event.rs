@@ -39,6 +39,11 @@ impl State {
         Ok(())
     }
 
+    /// The number of the last event; 0 when there was none.
+    pub fn last_event(&self) -> Result<i64, StateError> {
+        self.run(|connection| connection.query_row("SELECT coalesce(max(id), 0) FROM event", [], |row| row.get(0)))
+    }
+
     /// What happened to a deployment after the event of that number, in order.
     pub fn events(&self, deployment: i64, after: i64) -> Result<Vec<Event>, StateError> {
         self.run(|connection| {

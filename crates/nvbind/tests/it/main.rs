@@ -5,6 +5,8 @@ mod bad_input;
 mod bolt;
 mod cdi;
 #[cfg(feature = "cloud")]
+mod cloud;
+#[cfg(feature = "cloud")]
 mod costs;
 mod crash;
 mod docs;

@@ -1,0 +1,166 @@
+//! Deployments that live, move and end.
+
+use super::account::Account;
+use crate::support::{stderr, stdout};
+use serde_json::Value;
+use std::time::{Duration, Instant};
+
+/// A workload that never ends by itself.
+const FOREVER: &str = "echo up; nvidia-smi -L 2>/dev/null; trap 'echo bye; exit 0' TERM; while :; do sleep 0.1; done";
+
+/// Every machine of the account, by id.
+fn ids(account: &Account) -> Vec<String> {
+    let machines = account.emulator.machines();
+    machines.iter().filter_map(|machine| machine["id"].as_str().map(str::to_owned)).collect()
+}
+
+/// Milliseconds between the first events of two kinds, the second one after the first.
+fn between(status: &Value, from: &str, to: &str) -> i64 {
+    let events = status["events"].as_array().expect("events");
+    let at = |event: &Value| event["at_ms"].as_i64().expect("at_ms");
+    let start = events.iter().position(|event| event["kind"] == from).unwrap_or_else(|| panic!("no {from}: {events:#?}"));
+    let end = events[start..].iter().find(|event| event["kind"] == to);
+    at(end.unwrap_or_else(|| panic!("no {to} after {from}: {events:#?}"))) - at(&events[start])
+}
+
+/// Waits until the status is so.
+fn until(account: &Account, name: &str, what: &str, is_so: impl Fn(&Value) -> bool) -> Value {
+    let start = Instant::now();
+    loop {
+        let status = account.status(name);
+        if is_so(&status) {
+            return status;
+        }
+        assert!(start.elapsed() < Duration::from_secs(120), "{what}: {status:#}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+fn working(status: &Value) -> usize {
+    usize::try_from(status["working"].as_u64().unwrap_or_default()).expect("a small number")
+}
+
+/// A workload runs to its end, and nothing is left of its machine.
+fn runs_to_its_end(provider: &'static str) {
+    let account = Account::new(provider);
+    let mut arguments = account.deploy("short", "echo node $NVBIND_NODE_RANK; exit 0", &["--wait"]);
+    arguments.insert(0, "cloud".to_owned());
+    let output = account.nvbind().args(&arguments).output().expect("start nvbind");
+    assert!(output.status.success(), "{}{}", stdout(&output), stderr(&output));
+    let status = account.status("short");
+    assert_eq!(status["status"], "done", "{status:#}");
+    assert_eq!(account.emulator.everything(), Vec::<Value>::new());
+    let accepted = between(&status, "order", "accepted");
+    eprintln!("{provider}: from the order to its acceptance {accepted} ms");
+    assert!(account.ok(&["costs", "--period", "1d"]).contains("short"));
+    assert_eq!(account.ok(&["gc", "--format", "json"]).trim(), "[]");
+}
+
+/// A machine is taken back with a notice, and another one dies without: the workload goes on elsewhere.
+fn survives_interruption_and_death(provider: &'static str) {
+    let account = Account::new(provider);
+    let arguments = account.deploy("long", FOREVER, &["--spot", "only", "--retry"]);
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    account.ok(&words);
+    assert!(account.ok(&["logs", "long"]).starts_with("up\n"));
+    let mut serve = account.nvbind().args(["cloud", "serve"]).spawn().expect("start nvbind");
+    std::thread::sleep(Duration::from_secs(2));
+
+    let first = ids(&account);
+    assert_eq!(first.len(), 1);
+    account.emulator.interrupt(&first[0], 20.0);
+    let moved = until(&account, "long", "another machine after the notice", |status| {
+        working(status) == 1 && ids(&account).iter().any(|id| !first.contains(id))
+    });
+    let notice = between(&moved, "notice", "accepted");
+    eprintln!("{provider}: from the notice to the accepted order of the replacement {notice} ms");
+    assert!(notice <= 2000, "{moved:#}");
+    until(&account, "long", "one machine", |_| ids(&account).len() == 1);
+
+    let second = ids(&account);
+    let death = Instant::now();
+    account.emulator.kill(&second[0]);
+    let replaced = until(&account, "long", "another order after the death", |status| {
+        let attempts = status["attempts"].as_array().expect("attempts");
+        attempts.len() == 3 && attempts[2]["accepted_ms"].is_i64()
+    });
+    let seconds = death.elapsed().as_secs_f64();
+    eprintln!("{provider}: from a silent death to the accepted order of the replacement {seconds:.1} s");
+    assert!(seconds <= 15.0, "{replaced:#}");
+    until(&account, "long", "work on the third machine", |status| working(status) == 1);
+
+    account.ok(&["down", "long"]);
+    serve.kill().expect("kill serve");
+    serve.wait().expect("serve");
+    assert_eq!(account.emulator.everything(), Vec::<Value>::new());
+    assert_eq!(account.status("long")["status"], "stopped");
+}
+
+#[test]
+fn aws_runs_to_its_end() {
+    runs_to_its_end("aws");
+}
+
+#[test]
+fn gcp_runs_to_its_end() {
+    runs_to_its_end("gcp");
+}
+
+#[test]
+fn azure_runs_to_its_end() {
+    runs_to_its_end("azure");
+}
+
+#[test]
+fn aws_survives_interruption_and_death() {
+    survives_interruption_and_death("aws");
+}
+
+#[test]
+fn gcp_survives_interruption_and_death() {
+    survives_interruption_and_death("gcp");
+}
+
+#[test]
+fn azure_survives_interruption_and_death() {
+    survives_interruption_and_death("azure");
+}
+
+#[test]
+fn a_workload_that_fails_is_told_and_its_machine_given_back() {
+    let account = Account::new("aws");
+    let arguments = account.deploy("broken", "exit 3", &["--wait", "--max-restarts", "1"]);
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let output = account.cloud(&words);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("deployment 'broken' failed: the workload of node 0 ended with code 3"), "{}", stderr(&output));
+    let status = account.status("broken");
+    assert_eq!(status["attempts"][0]["starts"], 1);
+    assert_eq!(account.emulator.everything(), Vec::<Value>::new());
+}
+
+#[test]
+fn secrets_reach_the_workload_and_no_file_and_no_command_line() {
+    let account = Account::new("aws");
+    let arguments = account.deploy("secret", "echo $API_KEY | md5sum; sleep 5", &["--secret", "API_KEY", "--wait"]);
+    let mut command = account.nvbind();
+    command.arg("cloud").args(&arguments).env("API_KEY", "s3cr3t-v4lue");
+    let mut child = command.spawn().expect("start nvbind");
+    let mut seen = String::new();
+    while child.try_wait().expect("wait").is_none() {
+        for entry in std::fs::read_dir("/proc").expect("/proc").flatten() {
+            seen.push_str(&String::from_utf8_lossy(&std::fs::read(entry.path().join("cmdline")).unwrap_or_default()));
+        }
+        assert!(!seen.contains("s3cr3t-v4lue"), "on a command line");
+        seen.clear();
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let found = std::process::Command::new("grep")
+        .args(["-r", "-l", "s3cr3t-v4lue"])
+        .arg(account.state())
+        .output()
+        .expect("grep");
+    assert_eq!(stdout(&found), "");
+    let calls = serde_json::to_string(&account.emulator.log()).expect("log");
+    assert!(!calls.contains("s3cr3t-v4lue"));
+}
