@@ -2,6 +2,9 @@
 //!
 //! Time is counted in ticks of ten minutes from the deployment's start. What is decided follows from what was written down about
 //! the ticks that are over, and from nothing else: a controller that starts anew decides as the one before it would have.
+//!
+//! The policies were made for capacity that comes and goes between ticks. Here it goes in the middle of one, whose work then does
+//! not count, so one tick before the deadline is kept in reserve: a start on demand at any moment still comes in time.
 
 use crate::spot::{Choice, Job, Policy, PolicyName, Progress};
 use serde::{Deserialize, Serialize};
@@ -37,10 +40,11 @@ pub struct Live {
 impl Live {
     /// A job that starts now. `before` is what was seen of spot capacity before, tick by tick, as far as anything was.
     pub fn new(job: &Job, before: &[bool]) -> Self {
+        let job = with_reserve(job);
         Self {
-            job: *job,
-            policy: PolicyName::Bayes.policy(job, TICK_HOURS),
-            progress: Progress::new(job, TICK_HOURS),
+            job,
+            policy: PolicyName::Bayes.policy(&job, TICK_HOURS),
+            progress: Progress::new(&job, TICK_HOURS),
             observed: before.to_vec(),
             ticks: 0,
         }
@@ -50,24 +54,20 @@ impl Live {
     pub fn resume(job: &Job, before: &[bool], over: &[Tick]) -> Self {
         let mut live = Self::new(job, before);
         for tick in over {
-            live.choose(tick.was_up, 0.0);
+            live.choose(tick.was_up, 0);
             live.ran(tick.ran);
         }
         live
     }
 
-    /// What to run on in the tick that begins or has begun. To be called once for each tick, and followed by [`Live::ran`].
-    ///
-    /// `late_ms` is how much of the time until the deadline is gone beyond the ticks that were told of: the part of this tick that is
-    /// over, and ticks that nobody watched.
-    pub fn choose(&mut self, is_up: bool, late_ms: f64) -> Choice {
+    /// What to run on in the tick that begins or has begun, and then [`Live::ran`]. `missed` are ticks that nobody watched.
+    pub fn choose(&mut self, is_up: bool, missed: usize) -> Choice {
         self.observed.push(is_up);
         self.progress.see(is_up);
         if self.progress.is_done() {
             return Choice::None;
         }
-        let late = late_ms.max(0.0) / TICK_MS as f64;
-        let time_left = self.job.deadline_hours / TICK_HOURS - self.ticks as f64 - late;
+        let time_left = self.job.deadline_hours / TICK_HOURS - (self.ticks + missed) as f64;
         match self.policy.choose(&self.progress.view(time_left, &self.observed)) {
             Choice::Spot if !is_up => Choice::None,
             choice => choice,
@@ -87,11 +87,20 @@ impl Live {
 }
 
 /// What to run on now: a job that started then, what was seen of spot capacity before, the ticks that are over, and whether
-/// spot capacity is there.
+/// spot capacity is there. Within a tick the answer changes only when capacity comes or goes.
 pub fn choose(job: &Job, before: &[bool], over: &[Tick], started_ms: i64, now_ms: i64, is_up: bool) -> Choice {
-    let told = i64::try_from(over.len()).unwrap_or(i64::MAX).saturating_mul(TICK_MS);
-    let late = now_ms.saturating_sub(started_ms).saturating_sub(told);
-    Live::resume(job, before, over).choose(is_up, late as f64)
+    let ticks = now_ms.saturating_sub(started_ms) / TICK_MS;
+    let missed = usize::try_from(ticks).unwrap_or(0).saturating_sub(over.len());
+    Live::resume(job, before, over).choose(is_up, missed)
+}
+
+/// The job with a tick in reserve, or with what there is of one.
+fn with_reserve(job: &Job) -> Job {
+    let least = job.work_hours + job.overhead_hours;
+    Job {
+        deadline_hours: (job.deadline_hours - TICK_HOURS).max(least),
+        ..*job
+    }
 }
 
 /// A choice as a word.
@@ -149,8 +158,9 @@ mod tests {
         up
     }
 
-    /// What the simulator runs on, tick by tick, from `start` on.
+    /// What the simulator runs on, tick by tick, from `start` on, when it has a tick less.
     fn simulated(job: &Job, up: &[bool], start: usize) -> Vec<Choice> {
+        let job = &with_reserve(job);
         struct Recorder(Box<dyn Policy>, Vec<Choice>);
         impl Policy for Recorder {
             fn choose(&mut self, view: &View<'_>) -> Choice {
@@ -179,9 +189,9 @@ mod tests {
             let mut over = Vec::new();
             for (tick, choice) in expected.iter().enumerate() {
                 let was_up = up[start + tick];
-                assert_eq!(live.choose(was_up, 0.0), *choice, "seed {seed}, tick {tick}");
+                assert_eq!(live.choose(was_up, 0), *choice, "seed {seed}, tick {tick}");
                 // A controller that starts anew knows only what was written down.
-                let now = 1_000 + tick as i64 * TICK_MS;
+                let now = 1_000 + tick as i64 * TICK_MS + (tick as i64 % 7) * 90_000;
                 if tick % 20 == 0 {
                     assert_eq!(
                         self::choose(&job, &up[..start], &over, 1_000, now, was_up),
@@ -194,20 +204,95 @@ mod tests {
             }
             assert!(expected.contains(&Choice::Spot), "{seed}");
             assert!(live.work_left_hours() < 1e-6);
-            assert_eq!(live.choose(true, 0.0), Choice::None);
+            assert_eq!(live.choose(true, 0), Choice::None);
         }
+    }
+
+    /// Runs a deployment minute by minute: capacity goes at any of them and takes the work of its tick along, and each start takes
+    /// three. Returns the minute at which the work is done, and how many minutes it ran on spot.
+    fn lived(job: &Job, up: &[bool]) -> (usize, usize) {
+        let minute_ms = 60_000;
+        let (mut over, mut running, mut since, mut starting) = (Vec::new(), Choice::None, 0, 0);
+        let mut choice = Choice::None;
+        let (mut left, mut on_spot, mut in_tick) = ((job.work_hours * 60.0).round() as usize, 0, 0);
+        for (minute, is_up) in up.iter().enumerate() {
+            if minute % 10 == 0 && minute > 0 {
+                in_tick = 0;
+                let whole = since + 10 <= minute;
+                over.push(Tick {
+                    was_up: up[minute - 10..minute].iter().all(|up| *up),
+                    ran: if whole { running } else { Choice::None },
+                });
+            }
+            if running == Choice::Spot && !is_up {
+                running = Choice::None;
+                left += in_tick;
+                in_tick = 0;
+            }
+            // Within a tick the answer changes only with capacity.
+            if minute % 10 == 0 || up[minute - 1] != *is_up {
+                choice = choose(job, &[], &over, 0, minute as i64 * minute_ms, *is_up);
+            }
+            if choice != running {
+                (running, since, starting) = (choice, minute, 3);
+            }
+            if running != Choice::None {
+                on_spot += usize::from(running == Choice::Spot);
+                match starting {
+                    0 => (left, in_tick) = (left - 1, in_tick + 1),
+                    _ => starting -= 1,
+                }
+            }
+            if left == 0 {
+                return (minute + 1, on_spot);
+            }
+        }
+        (usize::MAX, on_spot)
+    }
+
+    #[test]
+    fn deadlines_are_met_whenever_capacity_goes() {
+        // Once after so many minutes, or again and again.
+        let once = (1..60)
+            .step_by(4)
+            .map(|minutes| (0..400).map(|minute| minute < minutes).collect());
+        let often = [1, 3].map(|seed| {
+            let runs = made_up(seed, 40).into_iter().flat_map(|up| vec![up; 1 + seed as usize]);
+            runs.collect::<Vec<bool>>().into_iter().cycle().take(400).collect()
+        });
+        let records: Vec<Vec<bool>> = once.chain(often).collect();
+        let mut on_spot = 0;
+        for deadline in [2.06, 2.13, 2.2, 2.3, 2.6] {
+            for (index, up) in records.iter().enumerate() {
+                let (done, spot) = lived(&job(2.0, deadline), up);
+                assert!(
+                    done as f64 <= deadline * 60.0 + 1e-6,
+                    "record {index}, deadline {deadline}: {done}"
+                );
+                on_spot += spot;
+            }
+        }
+        assert!(on_spot > 500, "{on_spot}");
     }
 
     #[test]
     fn time_that_nobody_watched_is_gone() {
         let job = job(4.0, 6.0);
-        // 1.95 h of slack: with capacity away, waiting is right at first, and too late after that.
-        let at = |hours: f64| choose(&job, &[], &[], 0, (hours * 3_600_000.0) as i64, false);
+        let before = made_up(5, 500);
+        let at = |hours: f64| choose(&job, &before, &[], 0, (hours * 3_600_000.0) as i64, false);
+        assert_eq!(at(0.0), Choice::None);
+        // 1.95 h of slack less a tick in reserve.
         assert_eq!(at(1.9), Choice::OnDemand);
         assert_eq!(at(99.0), Choice::OnDemand);
-        let before = made_up(5, 500);
-        let patient = choose(&job, &before, &[], 0, 0, false);
-        assert_eq!(patient, Choice::None);
+    }
+
+    #[test]
+    fn the_answer_stands_for_the_whole_tick() {
+        let job = job(2.0, 2.6);
+        let answer = |minutes: i64| choose(&job, &[], &[], 0, minutes * 60_000, true);
+        for minutes in 0..10 {
+            assert_eq!(answer(minutes), answer(0), "{minutes}");
+        }
     }
 
     #[test]

@@ -158,6 +158,9 @@ pub enum WorkloadError {
         /// What is wrong, with the line.
         message: String,
     },
+    /// A text is not valid TOML, or a value in it is wrong.
+    #[error("workload: {0}")]
+    Text(String),
     /// Neither an image nor a root file system.
     #[error("nothing to run: give an IMAGE or --rootfs DIR")]
     NoImage,
@@ -205,8 +208,13 @@ impl Draft {
         Ok(draft)
     }
 
-    /// Reads the text of a workload file as it is, its paths included; the error is one line.
-    pub fn from_toml(text: &str) -> Result<Self, String> {
+    /// Reads the text of a workload file as it is, its paths included.
+    pub fn from_text(text: &str) -> Result<Self, WorkloadError> {
+        Self::from_toml(text).map_err(WorkloadError::Text)
+    }
+
+    /// Reads the text of a workload file; the error is one line.
+    fn from_toml(text: &str) -> Result<Self, String> {
         let table: toml::Table = text.parse().map_err(|error| one_line(text, &error))?;
         if let Some(unknown) = table.keys().find(|key| !KEYS.contains(&key.as_str())) {
             return Err(format!("unknown key '{unknown}': did you mean '{}'?", nearest(unknown)));

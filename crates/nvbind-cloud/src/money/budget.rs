@@ -33,7 +33,7 @@ impl FromStr for BudgetMode {
 
 /// Limits of all deployments together, in USD.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
-pub struct Limits {
+pub struct Budget {
     /// For a day, UTC.
     pub daily_usd: Option<f64>,
     /// For a calendar month, UTC.
@@ -99,7 +99,7 @@ const UNKNOWN_HOURS: f64 = 1.0;
 ///
 /// Several limits can be passed at once: the first reason is told, that of the deployment itself before those of all.
 pub fn check_launch(
-    limits: &Limits,
+    budget: &Budget,
     spent: &Spent,
     committed_usd_h: f64,
     new: &Spender,
@@ -112,18 +112,18 @@ pub fn check_launch(
         // A day's limit is not asked about what comes after that day.
         (
             Limit::Day,
-            limits.daily_usd,
+            budget.daily_usd,
             spent.day_usd,
             all * (24.0 / hours).min(1.0),
         ),
-        (Limit::Month, limits.monthly_usd, spent.month_usd, all),
+        (Limit::Month, budget.monthly_usd, spent.month_usd, all),
     ];
     let passed = asked.iter().find_map(|(limit, usd, spent, usd_h)| {
         let usd = (*usd)?;
         let will = spent + usd_h * hours;
         (will > usd).then(|| limit.would_pass(usd, *spent, will, hours))
     });
-    match (passed, limits.mode) {
+    match (passed, budget.mode) {
         (None, _) => Launch::Allowed,
         (Some(line), BudgetMode::Soft) => Launch::Warn(line),
         (Some(line), BudgetMode::Hard) => Launch::Refuse(line),
@@ -132,13 +132,13 @@ pub fn check_launch(
 
 /// Which of the deployments that run must be stopped, and of which something is to be told: a deployment's own limit is about it
 /// alone, those of a day and a month are about all that cost something.
-pub fn check_running(limits: &Limits, spent: &Spent, running: &[Spender]) -> Vec<Finding> {
+pub fn check_running(budget: &Budget, spent: &Spent, running: &[Spender]) -> Vec<Finding> {
     let mut findings = Vec::new();
     for spender in running {
         let asked = [
             (Limit::Own(&spender.name), spender.budget_usd, spender.spent_usd),
-            (Limit::Day, limits.daily_usd, spent.day_usd),
-            (Limit::Month, limits.monthly_usd, spent.month_usd),
+            (Limit::Day, budget.daily_usd, spent.day_usd),
+            (Limit::Month, budget.monthly_usd, spent.month_usd),
         ];
         let known = asked
             .iter()
@@ -153,7 +153,7 @@ pub fn check_running(limits: &Limits, spent: &Spent, running: &[Spender]) -> Vec
         let is_reached = spent >= usd;
         findings.push(Finding {
             deployment: spender.deployment,
-            must_stop: is_reached && limits.mode == BudgetMode::Hard,
+            must_stop: is_reached && budget.mode == BudgetMode::Hard,
             line: limit.tell(usd, spent),
         });
     }
@@ -222,8 +222,8 @@ mod tests {
         }
     }
 
-    fn budget(daily_usd: Option<f64>, monthly_usd: Option<f64>, mode: BudgetMode) -> Limits {
-        Limits {
+    fn budget(daily_usd: Option<f64>, monthly_usd: Option<f64>, mode: BudgetMode) -> Budget {
+        Budget {
             daily_usd,
             monthly_usd,
             mode,
@@ -237,7 +237,7 @@ mod tests {
     #[test]
     fn without_limits_everything_may_be_launched() {
         let launch = check_launch(
-            &Limits::default(),
+            &Budget::default(),
             &spent(1e9, 1e9),
             1e6,
             &spender(None, 1e9, 1e6),
@@ -286,13 +286,13 @@ mod tests {
     #[test]
     fn a_deployment_has_a_limit_of_its_own() {
         let own = spender(Some(50.0), 45.0, 3.0);
-        let launch = check_launch(&Limits::default(), &spent(0.0, 0.0), 100.0, &own, Some(2.0));
+        let launch = check_launch(&Budget::default(), &spent(0.0, 0.0), 100.0, &own, Some(2.0));
         assert!(
             matches!(&launch, Launch::Refuse(line) if line.contains("the budget of 'train'")),
             "{launch:?}"
         );
         assert_eq!(
-            check_launch(&Limits::default(), &spent(0.0, 0.0), 100.0, &own, Some(1.5)),
+            check_launch(&Budget::default(), &spent(0.0, 0.0), 100.0, &own, Some(1.5)),
             Launch::Allowed
         );
     }
@@ -311,7 +311,7 @@ mod tests {
         let over = check_running(&day, &spent(100.0, 0.0), &running);
         assert_eq!(over.len(), 1);
         assert!(over[0].must_stop && over[0].deployment == 7, "{over:?}");
-        let soft = Limits {
+        let soft = Budget {
             mode: BudgetMode::Soft,
             ..day
         };

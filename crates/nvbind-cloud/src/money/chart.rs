@@ -30,7 +30,7 @@ pub fn chart(rows: &[(String, f64)], columns: usize, has_color: bool) -> String 
 /// A bar that fills that share of its width, to an eighth of a cell.
 fn bar(share: f64, width: usize) -> String {
     let eighths = (share.clamp(0.0, 1.0) * width as f64 * 8.0).round() as usize;
-    let rest = (eighths % 8 > 0).then_some(EIGHTHS[eighths % 8]);
+    let rest = Some(EIGHTHS[eighths % 8]).filter(|part| *part != ' ');
     std::iter::repeat_n(EIGHTHS[8], eighths / 8).chain(rest).collect()
 }
 

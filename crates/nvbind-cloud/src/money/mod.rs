@@ -11,7 +11,7 @@ mod forecast;
 mod html;
 mod period;
 
-pub use budget::{BudgetMode, Finding, Launch, Limits, Spender, Spent, UnknownBudgetMode, check_launch, check_running};
+pub use budget::{Budget, BudgetMode, Finding, Launch, Spender, Spent, UnknownBudgetMode, check_launch, check_running};
 pub use chart::chart;
 pub use cost::{By, CostLine, Costs, Owners, costs};
 pub use drift::{DriftLine, drift};

@@ -7,7 +7,7 @@ mod field;
 mod resources;
 mod union;
 
-use crate::{DeploymentSpec, NAME_LENGTH, Requirements, is_name};
+use crate::{DeploymentSpec, NAME_LENGTH, is_name};
 use field::Field;
 use toml::{Table, Value};
 

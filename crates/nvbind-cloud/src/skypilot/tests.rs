@@ -1,6 +1,6 @@
 use super::*;
-use crate::SpotUse;
 use crate::catalog::ProviderName::{Aws, Gcp, Hosts};
+use crate::{Requirements, SpotUse};
 
 fn task(text: &str) -> Task {
     parse(text, Some("ubuntu:24.04")).unwrap_or_else(|error| panic!("{error}\n{text}"))

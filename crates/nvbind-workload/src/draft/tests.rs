@@ -54,7 +54,12 @@ fn a_table_for_the_cloud_is_passed_over() {
     let with = format!("{FULL}\n[cloud]\ngpus = 4\nscale = {{ max = 3 }}\n");
     assert_eq!(workload(&with), workload(FULL));
     assert_eq!(Draft::from_toml(&with).unwrap().cloud, Some(CloudTable));
-    assert_eq!(Draft::from_toml(FULL).unwrap().cloud, None);
+    assert_eq!(Draft::from_text(FULL).unwrap().cloud, None);
+    let wrong = Draft::from_text("imge = 'x'").unwrap_err();
+    assert_eq!(
+        (wrong.to_string(), wrong.exit_code()),
+        ("workload: unknown key 'imge': did you mean 'image'?".to_owned(), 2)
+    );
 }
 
 #[test]

@@ -15,14 +15,14 @@ const HOUR: i64 = 3_600_000;
 /// A state with a deployment of two machines: one for two hours until now minus an hour, one from then on.
 fn ledger() -> TempDir {
     let folder = temp_dir("costs");
-    let state = State::open(folder.path()).unwrap();
+    let state = State::open(folder.path()).expect("state");
     let requirements = Requirements {
         budget_usd: Some(4.0),
         ..Requirements::default()
     };
     let mut spec = DeploymentSpec::new("train", "", requirements);
     spec.owner = "<ada>".to_owned();
-    let deployment = state.add_deployment(&spec).unwrap();
+    let deployment = state.add_deployment(&spec).expect("deployment");
     let now = now_ms();
     let lives = [
         (ProviderName::Aws, 3, Some(1)),
@@ -30,7 +30,7 @@ fn ledger() -> TempDir {
         (ProviderName::Azure, 0, None),
     ];
     for (provider, from, to) in lives {
-        let mut attempt = state.add_attempt(&new(deployment, provider)).unwrap();
+        let mut attempt = state.add_attempt(&new(deployment, provider)).expect("attempt");
         if from > 0 {
             attempt.status = if to.is_some() {
                 AttemptStatus::Ended
@@ -40,7 +40,7 @@ fn ledger() -> TempDir {
             attempt.accepted_ms = Some(now - from * HOUR);
             attempt.ended_ms = to.map(|to| now - to * HOUR);
         }
-        state.save_attempt(&attempt).unwrap();
+        state.save_attempt(&attempt).expect("attempt");
     }
     folder
 }
@@ -82,13 +82,13 @@ fn nvbind(state: &Path, arguments: &[&str]) -> Output {
         .env("NVBIND_STATE_DIR", state)
         .env_remove("NVBIND_CONFIG")
         .output()
-        .unwrap()
+        .expect("nvbind")
 }
 
 fn json(state: &Path, arguments: &[&str]) -> Value {
     let output = nvbind(state, &[arguments, &["--format", "json"]].concat());
     assert!(output.status.success(), "{output:?}");
-    serde_json::from_slice(&output.stdout).unwrap()
+    serde_json::from_slice(&output.stdout).expect("JSON")
 }
 
 /// What is wanted, give or take what the seconds of the test itself cost.

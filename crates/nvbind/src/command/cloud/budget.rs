@@ -7,7 +7,7 @@ use crate::failure::Failure;
 use crate::output;
 use crate::table::table;
 use clap::Args;
-use nvbind_cloud::money::{BudgetMode, Finding, Limits, Period, Spender, Spent, check_running};
+use nvbind_cloud::money::{Budget, BudgetMode, Finding, Period, Spender, Spent, check_running};
 use nvbind_cloud::state::{State, now_ms};
 use nvbind_config::{CloudConfig, Usd};
 use serde::Serialize;
@@ -22,7 +22,7 @@ pub(crate) struct BudgetArgs {
 /// What is printed.
 #[derive(Serialize)]
 struct Printed {
-    limits: Limits,
+    limits: Budget,
     spent: Spent,
     forecast: Forecasts,
     deployments: Vec<DeploymentBudget>,
@@ -39,8 +39,8 @@ struct DeploymentBudget {
 }
 
 /// The limits of the configuration.
-pub(crate) fn limits(config: &CloudConfig) -> Limits {
-    Limits {
+pub(crate) fn limits(config: &CloudConfig) -> Budget {
+    Budget {
         daily_usd: config.budget_daily.map(Usd::usd),
         monthly_usd: config.budget_monthly.map(Usd::usd),
         mode: match config.budget_mode.as_str() {

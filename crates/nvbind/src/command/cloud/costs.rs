@@ -1,5 +1,6 @@
 //! `nvbind cloud costs`: what deployments have cost.
 
+use super::tools;
 use crate::cli::Format;
 use crate::context::Context;
 use crate::failure::Failure;
@@ -7,7 +8,11 @@ use crate::output;
 use crate::table::table;
 use clap::{Args, ValueHint};
 use nvbind_cloud::Attempt;
-use nvbind_cloud::money::{By, CostLine, Costs, Forecast, Owners, Period, Report, chart, costs, forecast, html};
+use nvbind_cloud::catalog::ProviderName;
+use nvbind_cloud::money::{
+    By, CostLine, Costs, DriftLine, Forecast, Owners, Period, Report, chart, costs, drift, forecast, html,
+};
+use nvbind_cloud::provider::BillLine;
 use nvbind_cloud::state::{State, now_ms};
 use serde::Serialize;
 use std::io::IsTerminal;
@@ -21,6 +26,9 @@ pub(crate) struct CostsArgs {
     /// What costs are told apart by: provider, deployment, user, gpu or day [default: deployment; day for --chart]
     #[arg(long, value_name = "WHAT")]
     by: Option<By>,
+    /// Ask the clouds for their bill of the same days, and show how far it is from this record
+    #[arg(long)]
+    bill: bool,
     /// Draw bars, too
     #[arg(long)]
     chart: bool,
@@ -38,6 +46,8 @@ struct Printed {
     #[serde(flatten)]
     costs: Costs,
     forecast: Forecasts,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bill: Option<Vec<DriftLine>>,
 }
 
 /// Forecasts of the day and the month, UTC.
@@ -90,23 +100,28 @@ pub(crate) fn run(args: &CostsArgs, context: &Context) -> Result<u8, Failure> {
         ));
     }
     let state = State::open(&context.config()?.state_dir())?;
-    // Forecasts look at the month and at the week before.
-    let since = period
+    // Forecasts look at the month and at the week before, bills at whole days.
+    let since = Period::day_of(period.from_ms)
         .from_ms
         .min(Period::month_of(now_ms).from_ms)
         .min(now_ms - 8 * 86_400_000);
     let ledger = Ledger::since(&state, since, now_ms)?;
     let forecast = ledger.forecasts();
+    let bill = args.bill.then(|| bill(&state, &ledger, period, context)).transpose()?;
     if let Some(file) = &args.html {
-        let page = report(&ledger, period, &forecast);
+        let page = report(&ledger, period, &forecast, bill.as_deref().unwrap_or_default());
         output::file(file, &page)?;
     }
     let printed = Printed {
         costs: ledger.costs(period, args.by.unwrap_or_default()),
         forecast,
+        bill,
     };
     output::data(args.format, &printed, || {
         let mut text = cost_table(&printed.costs) + "\n" + &forecast_table(&printed.forecast);
+        if let Some(bill) = &printed.bill {
+            text += &format!("\n{}", bill_table(bill));
+        }
         if args.chart {
             let bars = ledger.costs(period, args.by.unwrap_or(By::Day));
             text += &format!("\n{}", bars_of(&bars));
@@ -116,14 +131,62 @@ pub(crate) fn run(args: &CostsArgs, context: &Context) -> Result<u8, Failure> {
     Ok(0)
 }
 
-fn report(ledger: &Ledger, period: Period, forecast: &Forecasts) -> String {
+/// The bills of the clouds that are used, set against the record. Who may not see a bill is told so; the others are shown.
+fn bill(state: &State, ledger: &Ledger, period: Period, context: &Context) -> Result<Vec<DriftLine>, Failure> {
+    let owner = state.owner()?;
+    let providers = tools::providers(context)?;
+    let seconds = |ms: i64| ms.max(0).unsigned_abs() / 1000;
+    let mut bills: Vec<(ProviderName, Vec<BillLine>)> = Vec::new();
+    let used = tools::used(context)?;
+    for name in used.into_iter().filter(|name| *name != ProviderName::Hosts) {
+        let asked = |provider: &mut dyn nvbind_cloud::provider::Provider| {
+            let (first, last) = (Period::day_of(period.from_ms), Period::day_of(period.to_ms - 1));
+            provider.bill(&owner, seconds(first.from_ms), seconds(last.to_ms))
+        };
+        match providers.call(name, asked) {
+            Ok(lines) => bills.push((name, lines)),
+            Err(error) => output::warn(&format!("no bill from {name}: {error}")),
+        }
+    }
+    Ok(drift(&ledger.attempts, &bills, period, ledger.now_ms))
+}
+
+fn bill_table(lines: &[DriftLine]) -> String {
+    let row = |line: &DriftLine| {
+        vec![
+            line.day.to_string(),
+            line.provider.to_string(),
+            line.deployment.clone(),
+            usd(line.recorded_usd),
+            usd(line.billed_usd),
+            format!("{:+.2}", line.drift_usd),
+            line.drift_percent
+                .map_or("-".to_owned(), |percent| format!("{percent:+.1}")),
+        ]
+    };
+    let rows: Vec<Vec<String>> = lines.iter().map(row).collect();
+    table(
+        &[
+            "DAY",
+            "PROVIDER",
+            "DEPLOYMENT",
+            "RECORDED USD",
+            "BILLED USD",
+            "DIFFERENCE",
+            "%",
+        ],
+        &rows,
+    )
+}
+
+fn report(ledger: &Ledger, period: Period, forecast: &Forecasts, drift: &[DriftLine]) -> String {
     let days = ledger.costs(period, By::Day);
     let tables = [By::Deployment, By::Provider, By::User, By::Gpu].map(|by| ledger.costs(period, by));
     html(&Report {
         days: &days,
         tables: &tables,
         forecasts: &[("day", forecast.day), ("month", forecast.month)],
-        drift: &[],
+        drift,
     })
 }
 
