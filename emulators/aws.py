@@ -16,8 +16,6 @@ Environment: NVBIND_EMULATED_PENDING_SECONDS (0.3) until a machine runs, NVBIND_
 call but its own, NVBIND_EMULATED_MACHINES=DIR boots a real machine for each instance (machines.py).
 """
 import base64
-import csv
-import datetime
 import io
 import itertools
 import json
@@ -30,320 +28,26 @@ import time
 from pathlib import Path
 from urllib.parse import parse_qsl, urlencode
 
-from werkzeug.serving import WSGIRequestHandler, make_server
-
-import moto.ec2.models.elastic_network_interfaces as interfaces
 import moto.ec2.models.instances as instances
-import moto.ec2.utils as ec2_utils
 from moto.core import DEFAULT_ACCOUNT_ID
 from moto.ec2.models import ec2_backends
-from moto.ec2.models.instance_types import INSTANCE_TYPE_OFFERINGS, INSTANCE_TYPES
-from moto.ec2.models.spot_requests import SpotInstanceRequest
-from moto.ec2.utils import random_spot_request_id
+from moto.ec2.models.instance_types import INSTANCE_TYPES
 from moto.server import DomainDispatcherApplication, create_backend_app
+from werkzeug.serving import WSGIRequestHandler, make_server
 
 sys.path.insert(0, str(Path(__file__).parent))
+from aws_money import IMAGES, JSON_CALLS, QUOTA_VALUES, check_quota, on_demand_usd, spot_prices, spot_usd, zones_selling  # noqa: E402
+from aws_state import (  # noqa: E402
+    PENDING_SECONDS, REAL, REQUEST_ID, Fault, SpotRequest, advance, all_backends, all_instances, asking, market_of, set_state, tags_of,
+)  # fmt: skip
 from rules import Rules  # noqa: E402
 
-PENDING_SECONDS = float(os.environ.get("NVBIND_EMULATED_PENDING_SECONDS", "0.3"))
-INVISIBLE_SECONDS = float(os.environ.get("NVBIND_EMULATED_INVISIBLE_SECONDS", "0"))
-STOPPING_SECONDS = 0.2
-CATALOG = Path(__file__).parent / "../crates/nvbind-cloud/src/catalog/instances.csv"
-
+SMALLEST_DISK_GIB = 35
 RULES = Rules()
 MOTO = DomainDispatcherApplication(create_backend_app)
 # moto is not made for threads: one call at a time. Rules wait outside.
 LOCK = threading.RLock()
 TOKENS = {}
-MACHINES = None
-ADDRESSES = (f"192.0.2.{number}" for number in itertools.cycle(range(1, 255)))
-
-# Quotas as Service Quotas lists them: code, name, market, families that count, vCPUs.
-QUOTAS = [
-    ("L-1216C47A", "Running On-Demand Standard (A, C, D, H, I, M, R, T, Z) instances", "on-demand", (), 640.0),
-    ("L-417A185B", "Running On-Demand P instances", "on-demand", ("p",), 4000.0),
-    ("L-DB2E81BA", "Running On-Demand G and VT instances", "on-demand", ("g", "vt"), 4000.0),
-    ("L-34B43A08", "All Standard (A, C, D, H, I, M, R, T, Z) Spot Instance Requests", "spot", (), 640.0),
-    ("L-3819A6DF", "All G and VT Spot Instance Requests", "spot", ("g", "vt"), 4000.0),
-    ("L-7212CCBC", "All P4, P3 and P2 Spot Instance Requests", "spot", ("p4", "p3", "p2"), 4000.0),
-    ("L-C4BD4855", "All P5 Spot Instance Requests", "spot", ("p5",), 4000.0),
-]
-QUOTA_VALUES = {}
-IMAGES = {
-    ("x86_64", "oss"): "ami-0a11ce00000000001",
-    ("arm64", "oss"): "ami-0a11ce00000000002",
-    ("x86_64", "proprietary"): "ami-0a11ce00000000003",
-}
-SMALLEST_DISK_GIB = 35
-
-
-class Fault(Exception):
-    """An error answer."""
-
-    def __init__(self, status, code, message):
-        super().__init__(code)
-        self.status, self.code, self.message = status, code, message
-
-
-# --- machines with states that change with time ---------------------------------------------------------------------
-
-
-def all_backends():
-    return [(region, backend) for region, backend in list(ec2_backends[DEFAULT_ACCOUNT_ID].items())]
-
-
-def all_instances(region=None):
-    for name, backend in all_backends():
-        for reservation in list(backend.reservations.values()):
-            for instance in reservation.instances:
-                if region in (None, name):
-                    yield instance
-
-
-def advance():
-    """Lets time have its effect."""
-    now = time.time()
-    for instance in all_instances():
-        due = getattr(instance, "due", None)
-        if due is None or now < due or not getattr(instance, "is_booted", True):
-            continue
-        name, code = {"pending": ("running", 16), "shutting-down": ("terminated", 48)}[instance.state]
-        instance._state.name, instance._state.code, instance.due = name, code, None
-
-
-def set_state(instance, name, code, seconds):
-    instance._state.name, instance._state.code, instance.due = name, code, time.time() + seconds
-
-
-moto_terminate = instances.Instance.terminate
-
-
-def terminate(self):
-    if self.state in ("shutting-down", "terminated"):
-        return type("State", (), {"name": self.state, "code": self.state_code})()
-    before = moto_terminate(self)
-    set_state(self, "shutting-down", 32, STOPPING_SECONDS)
-    self.ended = time.time()
-    self.ec2_backend.spot_instance_requests.pop(getattr(self, "spot_instance_request_id", None), None)
-    if MACHINES is not None:
-        threading.Thread(target=MACHINES.kill, args=(self.id,)).start()
-    return before
-
-
-moto_reservations = instances.InstanceBackend.all_reservations
-asking = threading.local()
-
-
-def all_reservations(self, *args, **kwargs):
-    found = moto_reservations(self, *args, **kwargs)
-    if not getattr(asking, "is_blind", False) or INVISIBLE_SECONDS == 0:
-        return found
-    youngest = time.time() - INVISIBLE_SECONDS
-    return [each for each in found if all(getattr(i, "launched", 0) < youngest for i in each.instances)]
-
-
-instances.Instance.terminate = terminate
-instances.InstanceBackend.all_reservations = all_reservations
-interfaces.random_public_ip = lambda: next(ADDRESSES)
-ec2_utils.filter_dict_attribute_mapping["client-token"] = "client_token"
-
-
-class SpotRequest(SpotInstanceRequest):
-    """A request that already has its machine."""
-
-    __module__ = SpotInstanceRequest.__module__  # moto takes the service's name out of it
-
-    def __init__(self, backend, instance, tags):
-        self.made_for = instance
-        super().__init__(
-            backend, random_spot_request_id(), "", instance.image_id, "one-time", None, None, None, None, instance.key_name, [], None,
-            instance.instance_type, instance.placement.zone, None, None, False, None, {"spot-instances-request": tags}, None, "terminate",
-        )
-
-    def launch_instance(self):
-        return self.made_for
-
-
-# --- prices ---------------------------------------------------------------------------------------------------------
-
-
-def read_catalog():
-    with open(CATALOG, newline="", encoding="utf-8") as file:
-        return {row["instance_type"]: row for row in csv.DictReader(file) if row["provider"] == "aws"}
-
-
-CATALOG_ROWS = read_catalog()
-
-
-def on_demand_usd(kind, region):
-    row = CATALOG_ROWS.get(kind)
-    if row is None or not row["on_demand_usd_h"]:
-        return None
-    return round(float(row["on_demand_usd_h"]) * (1.0 if region == row["on_demand_region"] else 1.1), 4)
-
-
-def zones_selling(kind, region):
-    offers = INSTANCE_TYPE_OFFERINGS["availability-zone"].get(region, [])
-    return sorted(offer["Location"] for offer in offers if offer["InstanceType"] == kind)
-
-
-def spot_usd(kind, region, zone):
-    """By zone a little dearer; the last of several zones has no capacity, which AWS shows as the price on demand."""
-    demand = on_demand_usd(kind, region)
-    row = CATALOG_ROWS.get(kind)
-    if demand is None and not (row and row["spot_low_usd_h"]):
-        return None
-    zones = zones_selling(kind, region)
-    if demand is not None and len(zones) > 1 and zone == zones[-1]:
-        return demand
-    low = float(row["spot_low_usd_h"]) if row["spot_low_usd_h"] else demand * 0.4
-    return round(low * (1 + 0.05 * zones.index(zone)), 4)
-
-
-def spot_prices(form, region):
-    wanted = [value for key, value in form.items() if key.startswith("InstanceType.")]
-    now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.000Z")
-    items = []
-    for kind in wanted or CATALOG_ROWS:
-        for zone in zones_selling(kind, region):
-            usd = spot_usd(kind, region, zone)
-            if usd is not None:
-                items.append(
-                    f"<item><instanceType>{kind}</instanceType><productDescription>Linux/UNIX</productDescription><spotPrice>{usd:.6f}</spotPrice>"
-                    f"<timestamp>{now}</timestamp><availabilityZone>{zone}</availabilityZone></item>"
-                )
-    start = int(form.get("NextToken") or 0)
-    more = f"<nextToken>{start + 50}</nextToken>" if len(items) > start + 50 else "<nextToken/>"
-    return ec2_answer("DescribeSpotPriceHistory", f"<spotPriceHistorySet>{''.join(items[start:start + 50])}</spotPriceHistorySet>{more}")
-
-
-def products():
-    """Rows of the price list: what is wanted among what is not."""
-    variants = [
-        {"operatingSystem": "Linux", "tenancy": "Shared", "capacitystatus": "Used", "preInstalledSw": "NA"},
-        {"operatingSystem": "Windows", "tenancy": "Shared", "capacitystatus": "Used", "preInstalledSw": "NA"},
-        {"operatingSystem": "Linux", "tenancy": "Dedicated", "capacitystatus": "Used", "preInstalledSw": "NA"},
-        {"operatingSystem": "Linux", "tenancy": "Shared", "capacitystatus": "UnusedCapacityReservation", "preInstalledSw": "NA"},
-        {"operatingSystem": "Linux", "tenancy": "Shared", "capacitystatus": "Used", "preInstalledSw": "SQL Std"},
-    ]
-    for kind in CATALOG_ROWS:
-        for region in ("us-east-1", "us-west-2", "eu-central-1"):
-            usd = on_demand_usd(kind, region)
-            if usd is None:
-                continue
-            for number, variant in enumerate(variants):
-                attributes = {"instanceType": kind, "regionCode": region, "marketoption": "OnDemand", **variant}
-                yield {**attributes, "servicecode": "AmazonEC2"}, usd * (1 + number)
-
-
-def get_products(body, _region):
-    wanted = {each["Field"]: each["Value"] for each in body.get("Filters", [])}
-    found = [(attributes, usd) for attributes, usd in products() if all(attributes.get(key) == value for key, value in wanted.items())]
-    start, count = int(body.get("NextToken") or 0), int(body.get("MaxResults") or 100)
-    rows = []
-    for number, (attributes, usd) in enumerate(found[start : start + count]):
-        sku = f"SKU{start + number:08d}"
-        price = {"unit": "Hrs", "pricePerUnit": {"USD": f"{usd:.10f}"}}
-        term = {"sku": sku, "offerTermCode": "JRTCKXETXF", "priceDimensions": {f"{sku}.JRTCKXETXF.6YS6EN2CT7": price}}
-        product = {"productFamily": "Compute Instance", "sku": sku, "attributes": attributes}
-        rows.append(json.dumps({"product": product, "serviceCode": "AmazonEC2", "terms": {"OnDemand": {f"{sku}.JRTCKXETXF": term}}}))
-    answer = {"FormatVersion": "aws_v1", "PriceList": rows}
-    if len(found) > start + count:
-        answer["NextToken"] = str(start + count)
-    return answer
-
-
-# --- quotas, images, the bill ---------------------------------------------------------------------------------------
-
-
-def quota_of(kind, market):
-    return next((row for row in QUOTAS if row[2] == market and any(kind.startswith(family) for family in row[3])), None)
-
-
-def quota_value(region, row):
-    return QUOTA_VALUES.get((region, row[0]), row[4])
-
-
-def vcpus(kind):
-    return INSTANCE_TYPES[kind]["VCpuInfo"]["DefaultVCpus"]
-
-
-def market_of(instance):
-    return "spot" if instance.lifecycle == "spot" else "on-demand"
-
-
-def check_quota(kind, market, region):
-    row = quota_of(kind, market)
-    if row is None:
-        return
-    alive = [i for i in all_instances(region) if i.state in ("pending", "running") and quota_of(i.instance_type, market_of(i)) == row]
-    limit = quota_value(region, row)
-    if sum(vcpus(i.instance_type) for i in alive) + vcpus(kind) <= limit:
-        return
-    if market == "spot":
-        raise Fault(400, "MaxSpotInstanceCountExceeded", "Max spot instance count exceeded")
-    raise Fault(
-        400,
-        "VcpuLimitExceeded",
-        f"You have requested more vCPU capacity than your current vCPU limit of {limit:.0f} allows for the instance bucket that the specified "
-        "instance type belongs to. Please visit http://aws.amazon.com/contact-us/ec2-request to request an adjustment to this limit.",
-    )
-
-
-def list_quotas(body, region):
-    rows = [
-        {"ServiceCode": "ec2", "QuotaCode": row[0], "QuotaName": row[1], "Value": quota_value(region, row), "Unit": "None", "Adjustable": True}
-        for row in QUOTAS
-    ]
-    start = int(body.get("NextToken") or 0)
-    answer = {"Quotas": rows[start : start + 4]}
-    if len(rows) > start + 4:
-        answer["NextToken"] = str(start + 4)
-    return answer
-
-
-def get_parameter(body, _region):
-    name = body.get("Name", "")
-    match = re.fullmatch(r"/aws/service/deeplearning/ami/(x86_64|arm64)/base-(oss|proprietary)-nvidia-driver-gpu-ubuntu-22.04/latest/ami-id", name)
-    image = match and IMAGES.get((match[1], match[2]))
-    if not image:
-        raise Fault(400, "ParameterNotFound", "")
-    return {"Parameter": {"Name": name, "Type": "String", "Value": image, "Version": 1}}
-
-
-def get_cost(body, _region):
-    """The bill: what each machine cost on each day of the period, by the deployment in its tag."""
-    day = datetime.date.fromisoformat(body["TimePeriod"]["Start"])
-    end = datetime.date.fromisoformat(body["TimePeriod"]["End"])
-    if day >= end:
-        raise Fault(400, "ValidationException", "Start date (and hour) should be before end date (and hour)")
-    wanted = body["Filter"]["Tags"]
-    results = []
-    while day < end:
-        begin = datetime.datetime.combine(day, datetime.time(), datetime.timezone.utc).timestamp()
-        groups = {}
-        for instance in all_instances():
-            tags = tags_of(instance)
-            seconds = min(getattr(instance, "ended", None) or time.time(), begin + 86400) - max(instance.launched, begin)
-            if tags.get(wanted["Key"]) in wanted["Values"] and seconds > 0:
-                key = body["GroupBy"][0]["Key"] + "$" + tags.get(body["GroupBy"][0]["Key"], "")
-                groups[key] = groups.get(key, 0.0) + instance.usd_h * seconds / 3600
-        results.append({
-            "TimePeriod": {"Start": day.isoformat(), "End": (day + datetime.timedelta(1)).isoformat()},
-            "Total": {},
-            "Groups": [{"Keys": [key], "Metrics": {"UnblendedCost": {"Amount": str(usd), "Unit": "USD"}}} for key, usd in groups.items()],
-            "Estimated": True,
-        })
-        day += datetime.timedelta(1)
-    return {"ResultsByTime": results, "GroupDefinitions": body["GroupBy"], "DimensionValueAttributes": []}
-
-
-JSON_CALLS = {
-    "ListServiceQuotas": list_quotas,
-    "GetProducts": get_products,
-    "GetParameter": get_parameter,
-    "GetCostAndUsage": get_cost,
-}
 
 
 # --- launches -------------------------------------------------------------------------------------------------------
@@ -433,7 +137,7 @@ def begin(instance, form, region, market):
         backend.spot_instance_requests[request.id] = request
         instance.spot_instance_request_id = request.id
     set_state(instance, "pending", 0, PENDING_SECONDS)
-    if MACHINES is not None:
+    if REAL["machines"] is not None:
         instance.is_booted = False
         threading.Thread(target=boot, args=(instance,)).start()
 
@@ -442,7 +146,7 @@ def boot(instance):
     key = instance.ec2_backend.key_pairs.get(instance.key_name)
     user = re.search(r"^user=(\S+)$", user_data(instance), re.MULTILINE)
     public_key = key.material_public.decode() if key else ""
-    address = MACHINES.boot(instance.id, public_key, user[1] if user else "ubuntu", "aws")
+    address = REAL["machines"].boot(instance.id, public_key, user[1] if user else "ubuntu", "aws")
     for nic in instance.nics.values():
         nic.public_ip = address
     instance.is_booted = True
@@ -506,10 +210,6 @@ EC2_CALLS = {
 # --- control --------------------------------------------------------------------------------------------------------
 
 
-def tags_of(thing):
-    return {tag["key"]: tag["value"] for tag in thing.get_tags()}
-
-
 def machines():
     advance()
     for region, backend in all_backends():
@@ -538,8 +238,15 @@ def everything():
         things += [("address", each) for each in backend.addresses]
         things += [("network-interface", each) for each in backend.enis.values()]
         things += [("spot-request", each) for each in backend.spot_instance_requests.values()]
-        found += [{"kind": kind, "id": getattr(each, "id", None), "region": region, "tags": tags_of(each)} for kind, each in things]
+        for kind, each in things:
+            rules = {"rules": rules_of(each)} if kind == "firewall" else {}
+            found.append({"kind": kind, "id": getattr(each, "id", None), "region": region, "tags": tags_of(each), **rules})
     return found
+
+
+def rules_of(group):
+    """Who may come in: protocol, port, networks, groups."""
+    return [[rule.ip_protocol, rule.from_port, rule.ip_range.get("CidrIp", ""), bool(rule.source_group)] for rule in group.ingress_rules]
 
 
 def instance_named(name):
@@ -557,8 +264,8 @@ def end(instance, code, message):
 
 
 def interrupt(instance, seconds):
-    if MACHINES is not None:
-        MACHINES.interrupt(instance.id, seconds)
+    if REAL["machines"] is not None:
+        REAL["machines"].interrupt(instance.id, seconds)
 
     def take_back():
         with LOCK:
@@ -589,12 +296,6 @@ def control(method, path, raw):
 
 # --- the wire -------------------------------------------------------------------------------------------------------
 
-REQUEST_ID = "11111111-2222-3333-4444-555555555555"
-
-
-def ec2_answer(action, inside):
-    body = f'<{action}Response xmlns="http://ec2.amazonaws.com/doc/2016-11-15/"><requestId>{REQUEST_ID}</requestId>{inside}</{action}Response>'
-    return "200 OK", [("Content-Type", "text/xml;charset=UTF-8")], body.encode()
 
 
 def to_moto(env, form=None):
@@ -723,15 +424,14 @@ class Quiet(WSGIRequestHandler):
 
 
 def main():
-    global MACHINES
     if os.environ.get("NVBIND_EMULATED_MACHINES"):
         from machines import Machines
 
-        MACHINES = Machines(os.environ["NVBIND_EMULATED_MACHINES"])
+        REAL["machines"] = Machines(os.environ["NVBIND_EMULATED_MACHINES"])
 
     def stop(*_):
-        if MACHINES is not None:
-            MACHINES.close()
+        if REAL["machines"] is not None:
+            REAL["machines"].close()
         os._exit(0)
 
     signal.signal(signal.SIGTERM, stop)
