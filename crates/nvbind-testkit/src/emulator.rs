@@ -111,10 +111,7 @@ impl Emulator {
         let answer = self.talk(method, path, body);
         let answer = answer.unwrap_or_else(|error| panic!("{method} {path}: {error}"));
         let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
-        assert!(
-            head.split(' ').nth(1) == Some("200"),
-            "{method} {path}: {head}\n{body}"
-        );
+        assert!(head.split(' ').nth(1) == Some("200"), "{method} {path}: {head}\n{body}");
         serde_json::from_str(body).unwrap_or_else(|error| panic!("{method} {path}: {error}: {body}"))
     }
 

@@ -1,0 +1,10 @@
+//! `nvbind-provider-gcp` against an emulated Google Cloud that checks every request by Google's own description.
+
+mod account;
+mod again;
+mod end;
+mod error;
+mod fixture;
+mod life;
+mod price;
+mod quota;
