@@ -88,7 +88,7 @@ impl Session {
 
     /// What was done to the machine of that name in that region; Google remembers it for about two weeks.
     pub(crate) async fn operations_on(&self, name: &str, region: &str) -> Result<Vec<Operation>, ProviderError> {
-        let filter = format!("targetLink eq \".*/zones/{region}-[a-z]+/instances/{name}\"");
+        let filter = format!("targetLink eq \".*/zones/{region}-[a-z0-9]+/instances/{name}\"");
         let fetch = |page| {
             let list = self.global_operations.aggregated_list().set_project(&self.project);
             list.set_filter(filter.as_str()).set_or_clear_page_token(page).send()

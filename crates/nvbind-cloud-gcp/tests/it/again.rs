@@ -143,7 +143,7 @@ fn two_programs_with_the_same_order_make_one_machine_and_one_firewall() {
         })
         .collect();
     let ids: Vec<_> = std::thread::scope(|scope| {
-        let workers: Vec<_> = orders.iter().chain(&orders).map(|order| {
+        let workers = orders.iter().chain(&orders).map(|order| {
             let command = crate::fixture::program(&cloud.emulator);
             scope.spawn(move || {
                 let mut gcp = nvbind_cloud::provider::Remote::start(command).unwrap();

@@ -312,7 +312,7 @@ fn want_of_machines_is_asked_for_once() {
         let start = Instant::now();
         let error = cloud.gcp.create(&order).unwrap_err();
         assert_eq!((error.class, error.is_ambiguous), (NoCapacity, false), "{error:?}");
-        assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+        assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
         assert_eq!(cloud.emulator.calls("instances.insert"), 1);
         // The same order again is the same request: what has failed stays failed, and no machine comes of it.
         if when == "operation" {
