@@ -84,7 +84,7 @@ impl Session {
             }
             let id = operation.name.clone().unwrap_or_default();
             let get = || {
-                let get = self.zone_operations.get().set_project(&self.project);
+                let get = self.instances.get_operation().set_project(&self.project);
                 get.set_zone(zone).set_operation(&id).send()
             };
             let looked = tokio::try_join!(call(Effect::Read, get), self.instance(zone, name));

@@ -49,8 +49,8 @@ impl Session {
 
     async fn zone_of(&self, name: &str, region: &str) -> Result<Option<String>, ProviderError> {
         let found = self.instances_where(format!("name = \"{name}\"").as_str()).await?;
-        let zones = found.iter().map(|instance| last_part(instance.zone.as_deref()));
-        let here = zones.filter(|zone| instance::region_of(zone) == region).next();
+        let mut zones = found.iter().map(|instance| last_part(instance.zone.as_deref()));
+        let here = zones.find(|zone| instance::region_of(zone) == region);
         Ok(here.map(str::to_owned))
     }
 
@@ -68,17 +68,19 @@ impl Session {
     }
 
     async fn delete_disk(&self, resource: &Resource) -> Result<(), ProviderError> {
+        let others = self.others().await?;
         let zone = resource.zone.as_deref().unwrap_or_default();
         let delete = || {
-            let delete = self.disks.delete().set_project(&self.project);
+            let delete = others.disks.delete().set_project(&self.project);
             delete.set_zone(zone).set_disk(&resource.id).send()
         };
         if_there(call(Effect::Change, delete).await).map(|_| ())
     }
 
     async fn delete_address(&self, resource: &Resource) -> Result<(), ProviderError> {
+        let others = self.others().await?;
         let delete = || {
-            let delete = self.addresses.delete().set_project(&self.project);
+            let delete = others.addresses.delete().set_project(&self.project);
             delete.set_region(&resource.region).set_address(&resource.id).send()
         };
         if_there(call(Effect::Change, delete).await).map(|_| ())

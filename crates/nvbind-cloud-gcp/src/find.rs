@@ -56,8 +56,9 @@ impl Session {
 
     /// Disks of all zones that fit a filter.
     pub(crate) async fn disks_where(&self, filter: &str) -> Result<Vec<Disk>, ProviderError> {
+        let others = self.others().await?;
         let fetch = |page| {
-            let list = self.disks.aggregated_list().set_project(&self.project);
+            let list = others.disks.aggregated_list().set_project(&self.project);
             list.set_filter(filter).set_or_clear_page_token(page).send()
         };
         let pages = pages(fetch, |page| page.next_page_token.clone()).await?;
@@ -67,8 +68,9 @@ impl Session {
 
     /// Reserved addresses of all regions that fit a filter.
     pub(crate) async fn addresses_where(&self, filter: &str) -> Result<Vec<Address>, ProviderError> {
+        let others = self.others().await?;
         let fetch = |page| {
-            let list = self.addresses.aggregated_list().set_project(&self.project);
+            let list = others.addresses.aggregated_list().set_project(&self.project);
             list.set_filter(filter).set_or_clear_page_token(page).send()
         };
         let pages = pages(fetch, |page| page.next_page_token.clone()).await?;
@@ -88,9 +90,10 @@ impl Session {
 
     /// What was done to the machine of that name in that region; Google remembers it for about two weeks.
     pub(crate) async fn operations_on(&self, name: &str, region: &str) -> Result<Vec<Operation>, ProviderError> {
+        let others = self.others().await?;
         let filter = format!("targetLink eq \".*/zones/{region}-[a-z0-9]+/instances/{name}\"");
         let fetch = |page| {
-            let list = self.global_operations.aggregated_list().set_project(&self.project);
+            let list = others.global_operations.aggregated_list().set_project(&self.project);
             list.set_filter(filter.as_str()).set_or_clear_page_token(page).send()
         };
         let pages = pages(fetch, |page| page.next_page_token.clone()).await?;
@@ -163,12 +166,14 @@ impl Session {
 
     /// The project, with the quotas that hold in all regions.
     pub(crate) async fn project(&self) -> Result<Project, ProviderError> {
-        call(Effect::Read, || self.projects.get().set_project(&self.project).send()).await
+        let others = self.others().await?;
+        call(Effect::Read, || others.projects.get().set_project(&self.project).send()).await
     }
 
     /// A region with its quotas.
     pub(crate) async fn region(&self, name: &str) -> Result<Region, ProviderError> {
-        let get = || self.regions.get().set_project(&self.project).set_region(name).send();
+        let others = self.others().await?;
+        let get = || others.regions.get().set_project(&self.project).set_region(name).send();
         call(Effect::Read, get).await
     }
 }

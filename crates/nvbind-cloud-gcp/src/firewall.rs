@@ -122,8 +122,8 @@ impl Session {
             pause = (pause * 3 / 2).min(PAUSES.1);
             let id = operation.name.clone().unwrap_or_default();
             let get = || {
-                self.global_operations
-                    .get()
+                self.firewalls
+                    .get_operation()
                     .set_project(&self.project)
                     .set_operation(&id)
                     .send()

@@ -90,7 +90,7 @@ impl Session {
             "v1/projects/{}/locations/global/services/compute.googleapis.com/quotaInfos/{FAMILIES}",
             self.project
         );
-        self.rest.get("cloudquotas", &path, &[]).await
+        self.others().await?.rest.get("cloudquotas", &path, &[]).await
     }
 
     /// Quotas of GPU families. That API tells limits alone; what is used are the GPUs of the project's instances.

@@ -165,7 +165,7 @@ impl Session {
                 ("pageToken", &token),
             ];
             let query = if token.is_empty() { &query[..3] } else { &query[..] };
-            let page: Page = self.rest.get("cloudbilling", SKUS, query).await?;
+            let page: Page = self.others().await?.rest.get("cloudbilling", SKUS, query).await?;
             page.skus.iter().for_each(|sku| list.add(sku, regions));
             token = page.next_page_token;
             if token.is_empty() {

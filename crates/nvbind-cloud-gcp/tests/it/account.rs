@@ -5,6 +5,8 @@ use nvbind_cloud::catalog::Market;
 use nvbind_cloud::provider::{Account, ErrorClass, PriceQuery, Provider, Remote};
 use nvbind_testkit::{Emulator, temp_dir};
 use serde_json::json;
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
 
 #[test]
 fn an_account_that_works_is_named() {
@@ -127,10 +129,13 @@ fn there_is_no_bill_to_be_had() {
 
 #[test]
 fn the_program_ends_when_its_input_does() {
-    let output = bare_program().stdin(std::process::Stdio::null()).output().unwrap();
-    assert!(output.status.success() && output.stderr.is_empty());
-    assert_eq!(
-        String::from_utf8_lossy(&output.stdout),
-        "{\"protocol\":1,\"provider\":\"gcp\"}\n"
-    );
+    let mut command = bare_program();
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    assert_eq!(line, "{\"protocol\":1,\"provider\":\"gcp\"}\n");
+    drop(child.stdin.take());
+    assert!(child.wait().unwrap().success());
 }
