@@ -6,6 +6,7 @@
 mod containerd;
 mod declared;
 mod docker;
+mod emulator;
 mod gpu;
 mod layout;
 mod podman;
@@ -17,6 +18,7 @@ mod terminal;
 pub use containerd::Containerd;
 pub use declared::assert_declared;
 pub use docker::{Dockerd, DockerdOptions};
+pub use emulator::Emulator;
 pub use gpu::FakeGpus;
 pub use layout::{LayoutWriter, Packing, TarWriter, pack, small_image, small_tar};
 pub use podman::PodmanEnv;
