@@ -9,6 +9,9 @@ use std::error::Error;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+/// How many seconds a container may take to stop by itself: much more than one takes on a busy machine.
+const GRACE: u32 = 120;
+
 /// Exit code and message of a failure.
 type Failure = (u8, String);
 
@@ -50,7 +53,7 @@ fn manage_docker(action: &str, binding: &str) -> Result<(), docker::Error> {
     match action {
         "state" => docker::state(binding).map(|state| println!("{state:?}")),
         "logs" => docker::logs(binding, false),
-        "stop" => docker::stop(binding, 1),
+        "stop" => docker::stop(binding, GRACE),
         _ => docker::cleanup(binding),
     }
 }
@@ -59,7 +62,7 @@ fn manage_podman(action: &str, binding: &str) -> Result<(), podman::Error> {
     match action {
         "state" => podman::state(binding).map(|state| println!("{state:?}")),
         "logs" => podman::logs(binding, false),
-        "stop" => podman::stop(binding, 1),
+        "stop" => podman::stop(binding, GRACE),
         _ => podman::cleanup(binding),
     }
 }
@@ -69,7 +72,8 @@ fn manage_containerd(action: &str, binding: &str) -> Result<(), containerd::Erro
         "state" => containerd::state(binding).map(|state| println!("{state:?}")),
         "logs" => containerd::logs(binding, false),
         "follow" => containerd::logs(binding, true),
-        "stop" => containerd::stop(binding, 1),
+        "stop" => containerd::stop(binding, GRACE),
+        "stop-now" => containerd::stop(binding, 1),
         _ => containerd::cleanup(binding),
     }
 }

@@ -13,6 +13,9 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
+/// How long a container may take to stop by itself: much longer than one takes on a busy machine.
+const GRACE: Duration = Duration::from_secs(120);
+
 fn main() -> ExitCode {
     let mut arguments: VecDeque<String> = std::env::args().skip(1).collect();
     match act(&mut arguments) {
@@ -59,7 +62,7 @@ fn act(arguments: &mut VecDeque<String>) -> Result<u8, Error> {
             &mut std::io::stdout(),
         )
         .map(|()| 0),
-        "stop" => native::stop(&ledger, &next(arguments), Duration::from_millis(300)).map(|()| 0),
+        "stop" => native::stop(&ledger, &next(arguments), GRACE).map(|()| 0),
         "rm" => native::remove(&mut ledger, &dirs, &next(arguments), next(arguments) == "-f").map(|()| 0),
         other => {
             eprintln!("native: unknown verb '{other}'");

@@ -10,12 +10,13 @@ mod error;
 mod files;
 mod foreground;
 mod image;
+mod input;
 
 pub use error::Error;
 
 use crate::{BINDING_LABEL, ContainerState, Context, ExitStatus, GpuAccess};
 use api::Task;
-use foreground::Input;
+use input::Input;
 use nvbind_workload::Workload;
 use serde_json::Value;
 use std::fs::{self, File};
@@ -29,7 +30,12 @@ const LOG_LABEL: &str = "nvbind.log";
 /// Pause before a container is looked at again.
 const POLL: Duration = Duration::from_millis(50);
 /// How long a killed container may take to end.
-const KILLED: Duration = Duration::from_secs(10);
+const KILLED: Duration = Duration::from_secs(60);
+
+/// What is said of a task whose shim goes away or has no time, how often it is asked again, and after what pause.
+const SHIM_BUSY: [&str; 2] = ["ttrpc: closed", api::SHIM_SILENT];
+const SHIM_RETRIES: u32 = 20;
+const SHIM_PAUSE: Duration = Duration::from_millis(100);
 
 /// Exit code when the engine could not start the container, as docker and podman have it.
 const ENGINE_FAILED: u8 = 125;
@@ -92,30 +98,11 @@ fn prepare(work_dir: &Path, pid_file: &Path) -> io::Result<()> {
 /// Removes the container of a binding, running or not. `Ok` when there is none (any more).
 pub fn cleanup(binding: &str) -> Result<(), Error> {
     for id in find(binding)? {
-        end_task(binding, &id)?;
+        ask_shim(|| ask("kill", binding, &["task", "rm", "--force", &id]).or_else(absent))?;
         ask("remove", binding, &["container", "rm", &id]).or_else(absent)?;
     }
     Ok(())
 }
-
-/// Ends and removes a task. containerd's shim for it can go away under the question, and is asked again then: by the
-/// next time containerd has noticed.
-fn end_task(binding: &str, id: &str) -> Result<(), Error> {
-    let ask_once = || ask("kill", binding, &["task", "rm", "--force", id]).or_else(absent);
-    let mut outcome = ask_once();
-    for _ in 0..SHIM_RETRIES {
-        if !matches!(&outcome, Err(Error::Failed { why, .. }) if why.contains("ttrpc: closed")) {
-            break;
-        }
-        std::thread::sleep(SHIM_PAUSE);
-        outcome = ask_once();
-    }
-    outcome.map(|_| ())
-}
-
-/// How often, and after what pause, a task is asked for again whose shim went away.
-const SHIM_RETRIES: u32 = 20;
-const SHIM_PAUSE: Duration = Duration::from_millis(100);
 
 /// What is gone need not be removed.
 fn absent(error: Error) -> Result<String, Error> {
@@ -128,11 +115,11 @@ fn absent(error: Error) -> Result<String, Error> {
 /// Asks the container of a binding to stop, by its image's stop signal, and kills it after `seconds`.
 pub fn stop(binding: &str, seconds: u32) -> Result<(), Error> {
     let id = find_one(binding)?;
-    ask("stop", binding, &["task", "kill", &id]).or_else(absent)?;
+    ask_shim(|| ask("stop", binding, &["task", "kill", &id]).or_else(absent))?;
     if ends_within(&id, Duration::from_secs(seconds.into()))? {
         return Ok(());
     }
-    ask("kill", binding, &["task", "kill", "--all", "--signal", "SIGKILL", &id]).or_else(absent)?;
+    ask_shim(|| ask("kill", binding, &["task", "kill", "--all", "--signal", "SIGKILL", &id]).or_else(absent))?;
     match ends_within(&id, KILLED)? {
         true => Ok(()),
         false => Err(Error::Failed {
@@ -203,10 +190,28 @@ pub fn state(binding: &str) -> Result<Option<ContainerState>, Error> {
 }
 
 fn task(id: &str) -> Result<Option<Task>, Error> {
-    api::task(id).map_err(|source| Error::Io {
-        action: "ask containerd for its tasks",
-        source,
+    ask_shim(|| {
+        api::task(id).map_err(|source| Error::Io {
+            action: "ask containerd for its tasks",
+            source,
+        })
     })
+}
+
+/// Asks something about a task. The task's shim goes away under the question when someone else removes the task (a ctr whose
+/// nvbind was killed does), and may be slow to answer on a busy machine: containerd is asked again then.
+fn ask_shim<T>(question: impl Fn() -> Result<T, Error>) -> Result<T, Error> {
+    let mut answer = question();
+    for _ in 0..SHIM_RETRIES {
+        let Err(error) = &answer else { break };
+        let said = error.to_string();
+        if !SHIM_BUSY.iter().any(|words| said.contains(words)) {
+            break;
+        }
+        std::thread::sleep(SHIM_PAUSE);
+        answer = question();
+    }
+    answer
 }
 
 /// Ids of the containers of a binding: one, or none.

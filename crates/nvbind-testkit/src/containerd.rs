@@ -1,26 +1,31 @@
 //! A containerd of the test's own.
 
 use crate::{check, make_dir, tar_of, temp_dir, wait_until, write};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 /// Starts containerd and stops it, with the containers that are left, when its standard input closes: so at the latest when
-/// the test process ends, however it ends. `$0` is the folder.
+/// the test process ends, however it ends. `$0` is the folder, `$1` the namespace of the test's containers, of which runc and
+/// the cgroups would keep an empty folder each.
 const KEEPER: &str = r#"
 containerd --config "$0/config.toml" --root "$0/root" --state "$0/state" --address "$0/s" </dev/null >"$0/log" 2>&1 &
 daemon=$!
 cat >/dev/null
-for namespace in default k8s.io; do
+for namespace in default k8s.io "$1"; do
     for task in $(ctr -a "$0/s" -n $namespace task ls -q); do ctr -a "$0/s" -n $namespace task rm -f $task; done
 done >/dev/null 2>&1
 kill -TERM $daemon
 wait $daemon
+rmdir "/run/containerd/runc/$1" "/sys/fs/cgroup/$1" /sys/fs/cgroup/*/"$1" 2>/dev/null
 for attempt in 1 2 3 4 5; do rm -rf --one-file-system "$0" 2>/dev/null && break; sleep 0.2; done
 "#;
 
 /// A containerd on a Unix socket in a folder of its own, stopped when dropped.
+///
+/// Containers of one name in one namespace are one to runc and to the cgroups, whichever daemon they belong to. So every daemon
+/// has a namespace of its own: two runs of the tests on one machine stay out of each other's way.
 #[derive(Debug)]
 pub struct Containerd {
     dir: PathBuf,
@@ -35,7 +40,11 @@ impl Containerd {
         write(&dir.join("config.toml"), config);
         let log = File::create(dir.join("keeper.log")).unwrap_or_else(|error| panic!("{}: {error}", dir.display()));
         let mut keeper = Command::new("sh");
-        keeper.args(["-c", KEEPER]).arg(&dir).envs(env.iter().cloned());
+        keeper
+            .args(["-c", KEEPER])
+            .arg(&dir)
+            .arg(namespace_of(&dir))
+            .envs(env.iter().cloned());
         keeper.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(log);
         let keeper = keeper
             .spawn()
@@ -48,6 +57,19 @@ impl Containerd {
     /// The socket.
     pub fn address(&self) -> PathBuf {
         self.dir.join("s")
+    }
+
+    /// The namespace of the test's containers.
+    pub fn namespace(&self) -> &str {
+        namespace_of(&self.dir)
+    }
+
+    /// The environment of containerd's clients that talk to this one.
+    pub fn vars(&self) -> [(&'static str, OsString); 2] {
+        [
+            ("CONTAINERD_ADDRESS", self.address().into()),
+            ("CONTAINERD_NAMESPACE", self.namespace().into()),
+        ]
     }
 
     /// The folder of the containers that run: their bundles lie in `io.containerd.runtime.v2.task/NAMESPACE/ID`.
@@ -63,14 +85,13 @@ impl Containerd {
     /// containerd's own client, talking to this one.
     pub fn ctr(&self) -> Command {
         let mut ctr = Command::new("ctr");
-        ctr.env("CONTAINERD_ADDRESS", self.address())
-            .env_remove("CONTAINERD_NAMESPACE");
+        ctr.envs(self.vars());
         ctr
     }
 
     /// Makes an image of a root file system, by way of docker's format (`name` is a full one: `docker.io/library/x:1`).
     pub fn import(&self, rootfs: &Path, name: &str) {
-        self.import_into("default", rootfs, name, &[]);
+        self.import_into(self.namespace(), rootfs, name, &[]);
     }
 
     /// The same, in a namespace and with a command of its own.
@@ -114,6 +135,11 @@ impl Containerd {
                 .output()
                 .is_ok_and(|output| output.status.success())
     }
+}
+
+/// The name of the daemon's folder, which no other has.
+fn namespace_of(dir: &Path) -> &str {
+    dir.file_name().and_then(OsStr::to_str).unwrap_or_default()
 }
 
 impl Drop for Containerd {

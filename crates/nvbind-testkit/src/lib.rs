@@ -33,8 +33,9 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-/// How long an engine may take to come up or a program to answer before the test fails.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+/// How long an engine may take to come up or a program to answer before the test fails: a machine of two cores may have several
+/// builds to do meanwhile.
+pub const PATIENCE: Duration = Duration::from_secs(300);
 
 /// A new folder below `/tmp`, whose path is short enough for a Unix socket in it (108 bytes).
 pub fn temp_dir(what: &str) -> tempfile::TempDir {

@@ -85,7 +85,7 @@ impl Terminal {
     /// Waits for the program's end; returns its status and the rest of what it showed.
     pub fn finish(mut self) -> (ExitStatus, String) {
         let status = self.child.wait().unwrap_or_else(|error| panic!("cannot wait: {error}"));
-        while let Ok(bytes) = self.output.recv_timeout(std::time::Duration::from_millis(200)) {
+        while let Ok(bytes) = self.output.recv_timeout(std::time::Duration::from_secs(2)) {
             self.seen.push_str(&String::from_utf8_lossy(&bytes));
         }
         (status, self.seen)

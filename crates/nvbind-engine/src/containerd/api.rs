@@ -1,5 +1,5 @@
-//! The two things of containerd's interface that `ctr` has no command for: to close a container's standard input, and to
-//! ask how it ended without removing it.
+//! The things of containerd's interface that `ctr` has no command for: to write and close a container's standard input, and
+//! to ask how it ended without removing it.
 //!
 //! gRPC as its specification has it ("gRPC over HTTP2"), one call a connection. The messages are those fields of
 //! containerd's `api/services/tasks/v1/tasks.proto` and `api/types/task/task.proto` that are used here.
@@ -8,9 +8,11 @@ use super::ctr;
 use http::{Method, Request};
 use prost::Message;
 use std::io;
+use std::path::PathBuf;
 use tokio::net::UnixStream;
 
 /// Statuses of a task (`containerd.v1.types.Status`).
+const UNKNOWN: i32 = 0;
 const CREATED: i32 = 1;
 const STOPPED: i32 = 3;
 /// gRPC's status code of what is not there.
@@ -41,9 +43,14 @@ struct GetResponse {
 struct Process {
     #[prost(int32, tag = "4")]
     status: i32,
+    #[prost(string, tag = "5")]
+    stdin: String,
     #[prost(uint32, tag = "9")]
     exit_status: u32,
 }
+
+/// The error where containerd's shim of a task does not answer.
+pub(super) const SHIM_SILENT: &str = "containerd's shim does not answer";
 
 /// What a task is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,21 +74,34 @@ pub(super) async fn close_stdin(id: &str) -> io::Result<bool> {
 
 /// The task of a container; `None` when there is none.
 pub(super) fn task(id: &str) -> io::Result<Option<Task>> {
-    let request = GetRequest {
-        container_id: id.to_owned(),
-    };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let Some(answer) = runtime.block_on(call("Get", &request))? else {
-        return Ok(None);
-    };
-    let process = GetResponse::decode(answer.as_slice())
-        .map_err(io::Error::other)?
-        .process;
+    let process = runtime.block_on(process(id))?;
     Ok(process.map(|process| match process.status {
         CREATED => Task::Created,
         STOPPED => Task::Stopped(process.exit_status),
         _ => Task::Running,
     }))
+}
+
+/// The FIFO that is the standard input of a container; `None` when there is no task yet.
+pub(super) async fn stdin(id: &str) -> io::Result<Option<PathBuf>> {
+    let process = process(id).await?;
+    Ok(process.map(|process| process.stdin.into()))
+}
+
+async fn process(id: &str) -> io::Result<Option<Process>> {
+    let request = GetRequest {
+        container_id: id.to_owned(),
+    };
+    let Some(answer) = call("Get", &request).await? else {
+        return Ok(None);
+    };
+    let answer = GetResponse::decode(answer.as_slice()).map_err(io::Error::other)?;
+    match answer.process {
+        // A shim has two seconds to answer, which can be too few on a busy machine; containerd then says that there is a task.
+        Some(Process { status: UNKNOWN, .. }) => Err(io::Error::other(SHIM_SILENT)),
+        process => Ok(process),
+    }
 }
 
 /// Calls a method of the service of tasks; `None` when what it is about is not there.

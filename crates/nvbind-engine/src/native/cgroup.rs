@@ -11,7 +11,7 @@ pub(super) const ROOT: &str = "/sys/fs/cgroup";
 /// What the name of each of our cgroups begins with; nothing else is ever killed or removed.
 const PREFIX: &str = "/nvbind-";
 /// How long a killed process may take to leave.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Cgroup path of a container, below each hierarchy's root.
 pub(super) fn path(id: &str) -> String {

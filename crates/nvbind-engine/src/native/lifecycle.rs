@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 /// How often a process that should end is looked at.
 const TICK: Duration = Duration::from_millis(5);
 /// How long processes of a start that was cut off may take to notice.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Every container, oldest first.
 pub fn list(ledger: &Ledger) -> Result<Vec<Binding>, Error> {

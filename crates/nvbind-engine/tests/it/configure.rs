@@ -96,7 +96,7 @@ fn docker_starts_containers_by_the_names_that_were_written() {
         "NVIDIA_VISIBLE_DEVICES=2",
         IMAGE,
         "sleep",
-        "60",
+        "1000",
     ]));
     let config: Value = serde_json::from_str(&read(&daemon.bundle(id.trim()).join("config.json"))).unwrap();
     assert_declared(&config, &["/dev/nvidia2"]);

@@ -19,9 +19,7 @@ fn daemon() -> Containerd {
 
 fn manage(daemon: &Containerd) -> Command {
     let mut command = engine_run("containerd");
-    command
-        .env("CONTAINERD_ADDRESS", daemon.address())
-        .env_remove("CONTAINERD_NAMESPACE");
+    command.envs(daemon.vars());
     command
 }
 
@@ -71,7 +69,7 @@ fn exit_code_streams_and_input_are_the_commands_own() {
     );
 
     let ended = finish(run(&daemon, "c-nostdin").args([IMAGE, "cat"]), b"unread");
-    assert_eq!((ended.code, ended.stdout.as_str()), (Some(0), ""));
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(0), ""), "{}", ended.stderr);
 }
 
 #[test]
@@ -84,8 +82,10 @@ fn a_root_file_system_needs_no_image() {
             .arg(small_rootfs())
             .arg(copy.path()),
     );
-    let mut command = run(&daemon, "c-rootfs");
+    // The namespace is containerd's default, in which the names of containers are everybody's.
+    let mut command = run(&daemon, daemon.namespace());
     command
+        .env_remove("CONTAINERD_NAMESPACE")
         .arg("--rootfs")
         .arg(copy.path())
         .args(["-", "sh", "-c", "exit 6"]);
@@ -218,7 +218,7 @@ fn a_container_that_does_not_stop_is_killed() {
     assert_eq!(started.code, Some(0), "{}", started.stderr);
     let said = |action: &str| finish(manage(&daemon).args([action, "c-kill"]), b"").stdout;
     wait_until("the first words", || said("logs") == "ready\n");
-    assert_eq!(finish(manage(&daemon).args(["stop", "c-kill"]), b"").code, Some(0));
+    assert_eq!(finish(manage(&daemon).args(["stop-now", "c-kill"]), b"").code, Some(0));
     assert_eq!(said("state"), "Some(Exited(137))\n");
 }
 
@@ -251,7 +251,7 @@ fn a_container_gets_its_gpus_and_no_others_and_declares_them() {
         &gpus.uuid(3),
     ]);
     command.args([IMAGE, "sh", "-c"]);
-    command.arg("ls /dev/nvidia*; cat /dev/nvidia1; mknod /tmp/n0 c 195 0 && cat /tmp/n0; sleep 60");
+    command.arg("ls /dev/nvidia*; cat /dev/nvidia1; mknod /tmp/n0 c 195 0 && cat /tmp/n0; sleep 1000");
     let ended = finish(&mut command, b"");
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     let said = || finish(manage(&daemon).args(["logs", "c-gpu"]), b"").stdout;
@@ -266,7 +266,9 @@ fn a_container_gets_its_gpus_and_no_others_and_declares_them() {
     }
     let bundle = daemon
         .state()
-        .join("io.containerd.runtime.v2.task/default/c-gpu/config.json");
+        .join("io.containerd.runtime.v2.task")
+        .join(daemon.namespace())
+        .join("c-gpu/config.json");
     let config: Value = serde_json::from_slice(&std::fs::read(bundle).unwrap()).unwrap();
     nvbind_testkit::assert_declared(&config, &["/dev/nvidia1", "/dev/nvidia3"]);
     assert_eq!(finish(manage(&daemon).args(["cleanup", "c-gpu"]), b"").code, Some(0));

@@ -108,13 +108,13 @@ fn a_command_whose_reader_is_gone_ends() {
 fn a_terminal_has_the_windows_size_and_comes_back_as_it_was() {
     let mut command = run("d-tty");
     // Docker before version 23 sets the size only after the command has begun.
-    let script = "until stty size | grep 33; do sleep 0.1; done; read line; echo got $line; stty size; exit 5";
+    let script = "until stty size | grep 33; do sleep 0.1; done; read line; echo got $line; \
+        until stty size | grep 44; do sleep 0.1; done; exit 5";
     command.args(["-i", "-t", IMAGE, "sh", "-c", script]);
     let mut terminal = Terminal::start(&command, 33, 77);
     terminal.expect("33 77\r\n");
     assert!(!terminal.is_cooked(), "keys go to the container's terminal as they are");
     terminal.resize(44, 88);
-    std::thread::sleep(std::time::Duration::from_millis(300));
     terminal.send("hello\n");
     terminal.expect("got hello\r\n");
     terminal.expect("44 88\r\n");

@@ -303,7 +303,7 @@ fn nvbind_run_with_containerd() {
     daemon.import(&debian_rootfs(), "docker.io/library/debian:nvbind");
     let nvbind = |arguments: &[&str]| {
         let mut command = machine.nvbind();
-        command.env("CONTAINERD_ADDRESS", daemon.address()).args(arguments);
+        command.envs(daemon.vars()).args(arguments);
         command
     };
     let run = |arguments: &[&str]| nvbind(&[&["run", "--runtime", "containerd"], arguments].concat());
@@ -336,7 +336,7 @@ fn nvbind_run_with_containerd() {
         .expect("nvbind");
     assert!(!taken.status.success(), "the GPU is taken");
     assert!(check(&mut nvbind(&["ps"])).contains("containerd"));
-    check(&mut nvbind(&["stop", "job"]));
+    check(&mut nvbind(&["stop", "--time", "120", "job"]));
     let rows: Value = serde_json::from_str(&check(&mut nvbind(&["ps", "--all", "--format", "json"]))).expect("JSON");
     assert_eq!(rows[0]["exit_code"], 3, "{rows}");
     check(&mut nvbind(&["rm", "job"]));

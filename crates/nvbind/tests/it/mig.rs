@@ -110,7 +110,7 @@ fn an_exclusive_mig_device_leaves_its_neighbours_free() {
     machine.ok(&["sim", "mig", "0", "3g.40gb/1c/2c", "1g.10gb"]);
     let rootfs = machine.small_rootfs();
     let mut holder = vec!["run", "--detach", "--name", "holder", "--isolation", "exclusive"];
-    holder.extend(["--gpu", "0:0", "--rootfs", &rootfs, "--", "sleep", "60"]);
+    holder.extend(["--gpu", "0:0", "--rootfs", &rootfs, "--", "sleep", "1000"]);
     machine.ok(&holder);
     let second = machine.output(&["run", "--gpu", "0:0", "--rootfs", &rootfs, "--", "true"]);
     assert_eq!(second.status.code(), Some(1), "{}", stderr(&second));

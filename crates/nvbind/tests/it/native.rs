@@ -3,7 +3,7 @@
 use crate::support::{Machine, listed_uuids, stderr, stdout};
 use nvbind_testkit::{Terminal, wait_until};
 use serde_json::Value;
-use std::io::Write;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Command, Stdio};
 
 #[test]
@@ -185,7 +185,7 @@ fn exit_codes_and_signals_pass_through() {
     // The first process of a container has no default actions: nvbind stands in for them.
     let mut plain = machine.nvbind();
     let mut plain = plain
-        .args(["run", "--rootfs", &rootfs, "--", "sleep", "60"])
+        .args(["run", "--rootfs", &rootfs, "--", "sleep", "1000"])
         .spawn()
         .expect("start nvbind");
     wait_until("the container", || {
@@ -199,17 +199,14 @@ fn exit_codes_and_signals_pass_through() {
     child
         .args(["run", "--gpu", "0", "--rootfs", &rootfs, "--", "bash", "-c", script])
         .stdout(Stdio::piped());
-    let child = child.spawn().expect("start nvbind");
-    let pid = child.id().to_string();
-    let reader = std::thread::spawn(move || child.wait_with_output().expect("nvbind ends"));
-    wait_until("the container", || {
-        machine.ok(&["ps", "--format", "json"]).contains("running")
-    });
-    std::thread::sleep(std::time::Duration::from_millis(300));
-    nvbind_testkit::check(Command::new("kill").args(["-TERM", &pid]));
-    let output = reader.join().expect("reader");
-    assert_eq!(stdout(&output), "ready\ngot TERM\n");
-    assert_eq!(output.status.code(), Some(3));
+    let mut child = child.spawn().expect("start nvbind");
+    let mut out = BufReader::new(child.stdout.take().expect("stdout"));
+    let mut said = String::new();
+    out.read_line(&mut said).expect("the first line");
+    nvbind_testkit::check(Command::new("kill").args(["-TERM", &child.id().to_string()]));
+    out.read_to_string(&mut said).expect("the rest");
+    assert_eq!(said, "ready\ngot TERM\n");
+    assert_eq!(child.wait().expect("nvbind ends").code(), Some(3));
 }
 
 #[test]
@@ -339,7 +336,7 @@ fn memory_and_cpu_limits_hold() {
         "{}",
         stderr(&output)
     );
-    machine.ok(&[&["run", "--detach"], &limits[..], &["sleep", "60"]].concat());
+    machine.ok(&[&["run", "--detach"], &limits[..], &["sleep", "1000"]].concat());
     let listed: Value = serde_json::from_str(&machine.ok(&["ps", "--format", "json"])).expect("ps prints JSON");
     let cgroups = std::fs::read_to_string(format!("/proc/{}/cgroup", listed[0]["pid"])).expect("cgroup");
     let limit = |controller: &str, file: &str| {
@@ -405,7 +402,7 @@ fn an_exclusive_gpu_is_not_given_twice() {
         &rootfs,
         "--",
         "sleep",
-        "60",
+        "1000",
     ];
     machine.ok(&arguments);
     let second = machine.output(&["run", "--gpu", "0", "--rootfs", &rootfs, "--", "true"]);

@@ -327,7 +327,7 @@ fn a_container_in_the_background_is_listed_logged_and_ended() {
         wait_until("the log", || user.ok(&["logs", "one"]).contains("ready"));
         let listed: Value = serde_json::from_str(&user.ok(&["ps", "--format", "json"])).expect("JSON");
         assert_eq!(listed[0]["status"], "running");
-        user.ok(&["stop", "one"]);
+        user.ok(&["stop", "--time", "120", "one"]);
         assert_eq!(user.ok(&["logs", "one"]), "ready\nended\n");
         user.ok(&["rm", "one"]);
         user.run(

@@ -30,7 +30,7 @@ fn native_containers_declare_their_devices() {
     let machine = Machine::new("dgx-a100");
     let rootfs = machine.rootfs();
     machine.ok(&[
-        "run", "-d", "--name", "native", "--gpu", "1", "--rootfs", &rootfs, "--", "sleep", "60",
+        "run", "-d", "--name", "native", "--gpu", "1", "--rootfs", &rootfs, "--", "sleep", "1000",
     ]);
     assert_declared(&configuration(&machine.dir().join("state")), &nodes(&machine));
     machine.ok(&["rm", "--force", "native"]);
@@ -54,7 +54,7 @@ fn podmans_containers_declare_their_devices() {
         "small:nvbind",
         "--",
         "sleep",
-        "60",
+        "1000",
     ]);
     assert_declared(&configuration(podman.path()), &nodes(&machine));
     nvbind(&["rm", "--force", "podman"]);

@@ -4,7 +4,7 @@ use super::{Home, cgroups};
 use crate::common::{finish, start_until};
 use nvbind_testkit::Terminal;
 use rustix::process::{Pid, Signal, kill_process};
-use std::io::Read;
+use std::io::{BufRead, Read};
 
 #[test]
 fn the_exit_code_and_the_streams_pass_through() {
@@ -29,9 +29,9 @@ fn signals_are_handed_on_and_do_not_stay_blocked() {
     let (mut child, mut out) = start_until(&mut home.run(&["--", "sh", "-c", script]), "ready");
     let pid = Pid::from_child(&child);
     kill_process(pid, Signal::USR1).unwrap();
-    std::thread::sleep(std::time::Duration::from_millis(300));
-    kill_process(pid, Signal::TERM).unwrap();
     let mut rest = String::new();
+    out.read_line(&mut rest).unwrap();
+    kill_process(pid, Signal::TERM).unwrap();
     out.read_to_string(&mut rest).unwrap();
     assert_eq!((rest.as_str(), child.wait().unwrap().code()), ("usr1\nterm\n", Some(9)));
     let ended = finish(
@@ -51,7 +51,7 @@ fn signals_are_handed_on_and_do_not_stay_blocked() {
 #[test]
 fn a_command_that_a_signal_ends_gives_128_and_its_number() {
     let home = Home::new();
-    let script = "sleep 0.2 & exec sleep 30";
+    let script = "sleep 0.2 & exec sleep 1000";
     let (mut child, _out) = start_until(
         &mut home.run(&["--id", "signalled", "--", "sh", "-c", &format!("echo ready; {script}")]),
         "ready",
@@ -144,7 +144,7 @@ fn limits_hold() {
     let home = Home::new();
     let options = ["--id", "limited", "--memory", "33554432", "--cpus", "0.5", "--"];
     let (mut child, _out) = start_until(
-        home.run(&options).args(["sh", "-c", "echo ready; exec sleep 30"]),
+        home.run(&options).args(["sh", "-c", "echo ready; exec sleep 1000"]),
         "ready",
     );
     let read = |controller: &str, file: &str| {
@@ -224,7 +224,7 @@ fn what_cannot_be_is_one_line_and_a_code() {
 #[test]
 fn an_exclusive_device_is_refused_to_the_second() {
     let home = Home::new();
-    let script = ["sh", "-c", "echo ready; exec sleep 30"];
+    let script = ["sh", "-c", "echo ready; exec sleep 1000"];
     let (mut child, _out) = start_until(
         home.run(&["--exclusive", "--name", "first", "--"]).args(script),
         "ready",

@@ -243,7 +243,7 @@ fn a_changed_tag_waits_for_always_and_the_old_image_for_its_containers() {
     };
     registry.push(&version("one", "1\n").dir, "test-amd64", "x:latest");
     let image = format!("{}/x", registry.host());
-    machine.ok(&["run", "--detach", "--name", "old", &image, "--", "sleep", "60"]);
+    machine.ok(&["run", "--detach", "--name", "old", &image, "--", "sleep", "1000"]);
     registry.push(&version("two", "2\n").dir, "test-amd64", "x:latest");
     assert_eq!(machine.ok(&["run", &image]), "1\n");
     assert_eq!(machine.ok(&["run", "--pull", "always", &image]), "2\n");
@@ -268,7 +268,7 @@ fn an_image_in_use_is_not_removed() {
     let layout = runnable(&machine);
     registry.push(&layout.dir, "test-amd64", "x:1");
     let image = format!("{}/x:1", registry.host());
-    machine.ok(&["run", "--detach", "--name", "holder", &image, "--", "sleep", "60"]);
+    machine.ok(&["run", "--detach", "--name", "holder", &image, "--", "sleep", "1000"]);
     refused(
         &machine.output(&["image", "rm", &image]),
         2,
