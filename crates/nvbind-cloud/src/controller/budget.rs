@@ -25,7 +25,7 @@ pub(super) fn allowed(
         usd_h: running + new.usd_h + new.extras_usd_h,
     };
     let hours = deployment.spec.requirements.work_hours;
-    match money::check_launch(&tools.market.limits, &spent(all), committed - running, &spender, hours) {
+    match money::check_launch(&tools.market.budget, &spent(all), committed - running, &spender, hours) {
         Launch::Refuse(message) => Err(NoOffer {
             message,
             is_final: true,

@@ -28,7 +28,7 @@ pub struct Market {
     /// A cloud comes before the user's own hosts where it costs less than this share of theirs.
     pub burst_below: f64,
     /// Most USD a day and a month of all deployments together.
-    pub limits: crate::money::Limits,
+    pub budget: crate::money::Budget,
     quotas: Mutex<BTreeMap<(ProviderName, String), Seen>>,
 }
 
@@ -54,7 +54,7 @@ impl Market {
             offers,
             host_usd_h: None,
             burst_below: 0.0,
-            limits: crate::money::Limits::default(),
+            budget: crate::money::Budget::default(),
             quotas: Mutex::default(),
         }
     }

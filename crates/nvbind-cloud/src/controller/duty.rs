@@ -40,7 +40,7 @@ impl Controller {
             spent_usd: attempts.iter().map(|attempt| attempt.cost_usd(now_ms())).sum(),
             usd_h: attempts.iter().map(budget::usd_h).sum(),
         };
-        let findings = money::check_running(&self.tools.market.limits, &budget::spent(&all), &[spender]);
+        let findings = money::check_running(&self.tools.market.budget, &budget::spent(&all), &[spender]);
         for finding in findings {
             if finding.must_stop {
                 self.state
