@@ -59,6 +59,10 @@ impl Follow {
         let printed = self.printed.whole();
         let (host, why) = (self.host.clone(), super::error::last_words(&printed));
         match code {
+            255 | -1 if printed.trim().is_empty() => HostError::Lost {
+                host,
+                why: "the connection ended".to_owned(),
+            },
             255 | -1 => HostError::Lost { host, why },
             code => HostError::Failed {
                 host,

@@ -25,17 +25,20 @@ pub(crate) fn kit_folder() -> &'static Path {
             nvbind_testkit::program("nvbind-oci", "nvbind-hook"),
             nvbind_testkit::library("nvbind-sim-nvml"),
         ];
-        let dir = programs[0].with_file_name(format!("kit-{}", std::process::id()));
+        let dir = programs[0].with_file_name("kit");
         std::fs::create_dir_all(&dir).unwrap();
+        let work = tempfile::tempdir_in(&dir).unwrap();
         for program in programs {
-            let target = dir.join(program.file_name().unwrap());
+            let name = program.file_name().unwrap();
+            let stripped = work.path().join(name);
             check(
                 Command::new("strip")
                     .arg("--strip-debug")
                     .arg("-o")
-                    .arg(target)
-                    .arg(program),
+                    .arg(&stripped)
+                    .arg(&program),
             );
+            std::fs::rename(&stripped, dir.join(name)).unwrap();
         }
         dir
     })
