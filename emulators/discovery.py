@@ -63,17 +63,17 @@ class Discovery:
             if body is None:
                 errors.append("missing body")
             else:
-                self.value(body, method["request"], "body", errors)
+                self.value(body, method["request"], "body", errors, method["id"])
         elif body:
             errors.append("body not allowed")
         return method, arguments, errors
 
-    def value(self, value, schema, at, errors):
+    def value(self, value, schema, at, errors, method=None):
         if "$ref" in schema:
             schema = self.schemas[schema["$ref"]]
         kind, form = schema.get("type", "any"), schema.get("format")
         if kind == "object":
-            self._object(value, schema, at, errors)
+            self._object(value, schema, at, errors, method)
         elif kind == "array":
             if not isinstance(value, list):
                 errors.append(f"{at}: not an array")
@@ -81,7 +81,7 @@ class Discovery:
             # What the document says of an array's pattern holds for its items.
             items = {**schema["items"], "pattern": schema["pattern"]} if "pattern" in schema else schema["items"]
             for index, item in enumerate(value):
-                self.value(item, items, f"{at}[{index}]", errors)
+                self.value(item, items, f"{at}[{index}]", errors, method)
         elif kind == "boolean":
             if not isinstance(value, bool) and value not in ("true", "false"):
                 errors.append(f"{at}: not a boolean")
@@ -103,18 +103,20 @@ class Discovery:
             if "pattern" in schema and not re.fullmatch(schema["pattern"], value):
                 errors.append(f"{at}: {value!r} does not match {schema['pattern']}")
 
-    def _object(self, value, schema, at, errors):
+    def _object(self, value, schema, at, errors, method):
         if not isinstance(value, dict):
             errors.append(f"{at}: not an object")
             return
         known, others = schema.get("properties", {}), schema.get("additionalProperties")
+        wanted = (key for key, field in known.items() if method in field.get("annotations", {}).get("required", []))
+        errors += [f"{at}.{key}: missing" for key in wanted if key not in value]
         for key, item in value.items():
             if key in known:
                 if known[key].get("readOnly") or "[Output Only]" in known[key].get("description", ""):
                     errors.append(f"{at}.{key}: output only")
-                self.value(item, known[key], f"{at}.{key}", errors)
+                self.value(item, known[key], f"{at}.{key}", errors, method)
             elif others:
-                self.value(item, others, f"{at}.{key}", errors)
+                self.value(item, others, f"{at}.{key}", errors, method)
             else:
                 errors.append(f"{at}.{key}: unknown field")
 

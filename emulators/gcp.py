@@ -13,7 +13,7 @@ POST /_x/interrupt  {"id", "seconds", "action"}          a spot machine is warne
                                                          unless one is given (STOP, DELETE)
 POST /_x/quota      {"region", "metric", "limit"}        region "" for GPUS_ALL_REGIONS
 
-Environment: NVBIND_EMULATED_PENDING_SECONDS (0.1) that an operation takes, NVBIND_EMULATED_INVISIBLE_SECONDS (0) for which lists over all zones do
+Environment: NVBIND_EMULATED_PENDING_SECONDS (0.1) until a machine runs or its order fails, NVBIND_EMULATED_INVISIBLE_SECONDS (0) for which lists over all zones do
 not show a new machine, NVBIND_EMULATED_PAGE (500) items on a page, NVBIND_EMULATED_MACHINES=DIR boots a real machine for each instance (machines.py).
 
 It knows one project, nvbind-test, and asks nobody who they are.
@@ -45,6 +45,8 @@ HOME = f"https://www.googleapis.com/compute/v1/projects/{PROJECT}"
 CATALOG = Path(__file__).parent / "../crates/nvbind-cloud/src/catalog/instances.csv"
 PENDING_SECONDS = float(os.environ.get("NVBIND_EMULATED_PENDING_SECONDS", "0.1"))
 INVISIBLE_SECONDS = float(os.environ.get("NVBIND_EMULATED_INVISIBLE_SECONDS", "0"))
+# How long every other operation takes.
+OPERATION_SECONDS = 0.1
 PAGE = int(os.environ.get("NVBIND_EMULATED_PAGE", "500"))
 
 REGIONS = {"us-central1": "abcf", "us-east1": "bcd", "us-east4": "abc", "us-west1": "abc", "europe-west1": "bcd", "europe-west4": "abc",
@@ -118,7 +120,7 @@ def now():
 # --- operations ------------------------------------------------------------------------------------------------------------------------
 
 
-def operation(kind, scope, target, seconds=PENDING_SECONDS, done=None, fails=None):
+def operation(kind, scope, target, seconds=OPERATION_SECONDS, done=None, fails=None):
     """A new operation that is done after so many seconds, and then calls `done` or fails with `fails`."""
     number = next(NUMBERS)
     name = f"operation-{number}"
@@ -338,7 +340,7 @@ def insert_instance(arguments, body):
     INSTANCES[zone, name] = instance
     target = f"zones/{zone}/instances/{name}"
     if fails:
-        made = operation("insert", f"zones/{zone}", target, done=lambda: INSTANCES.pop((zone, name), None), fails=fails)
+        made = operation("insert", f"zones/{zone}", target, PENDING_SECONDS, lambda: INSTANCES.pop((zone, name), None), fails)
     else:
         DISKS[zone, name] = new_disk(instance, body["disks"][0], zone, name)
         made = operation("insert", f"zones/{zone}", target, seconds=None)
@@ -463,7 +465,7 @@ def preempt(instance, action):
     done = operation("compute.instances.preempted", f"zones/{instance['_zone']}", target, seconds=0)
     done["statusMessage"] = "Instance was preempted."
     instance["status"] = "STOPPING"
-    later(PENDING_SECONDS, end, instance, action)
+    later(OPERATION_SECONDS, end, instance, action)
 
 
 # --- other resources -------------------------------------------------------------------------------------------------------------------------
@@ -695,7 +697,7 @@ def place_of(zone, body):
 def place(arguments, body):
     zone = arguments.get("zone", "")
     found = {"region": region_of(zone) if zone else arguments.get("region", ""), "zone": zone}
-    for key in ("instance", "filter", "firewall"):
+    for key in ("instance", "filter", "firewall", "requestId"):
         if key in arguments:
             found[key] = arguments[key]
     if isinstance(body, dict) and "machineType" in body:

@@ -51,7 +51,12 @@ impl Session {
         let found = self.instances_where(format!("name = \"{name}\"").as_str()).await?;
         let mut zones = found.iter().map(|instance| last_part(instance.zone.as_deref()));
         let here = zones.find(|zone| instance::region_of(zone) == region);
-        Ok(here.map(str::to_owned))
+        if let Some(zone) = here {
+            return Ok(Some(zone.to_owned()));
+        }
+        // Lists over all zones lag behind.
+        let operations = self.operations_on(name, region).await?;
+        Ok(instance::zone_of(&operations).map(str::to_owned))
     }
 
     /// A machine that is not there may still come, where its order is on the way: then it is too early to say that it is given back.

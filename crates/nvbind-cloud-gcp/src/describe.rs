@@ -17,9 +17,17 @@ impl Session {
             Some(zone) => self.instance(zone, name).await?,
             None => self.instance_of(&wanted.token, &wanted.region).await?,
         };
-        match found {
-            Some(found) => self.described(&found).await.map(Some),
-            None => Ok(gone(&self.operations_on(name, &wanted.region).await?, name)),
+        if let Some(found) = found {
+            return self.described(&found).await.map(Some);
+        }
+        let operations = self.operations_on(name, &wanted.region).await?;
+        // Lists over all zones lag behind; the zone itself does not.
+        match instance::zone_of(&operations).filter(|_| wanted.zone.is_none()) {
+            Some(zone) => match self.instance(zone, name).await? {
+                Some(found) => self.described(&found).await.map(Some),
+                None => Ok(gone(&operations, name)),
+            },
+            None => Ok(gone(&operations, name)),
         }
     }
 
@@ -59,7 +67,7 @@ impl Session {
 
 /// What the operations on a machine that cannot be seen tell of it.
 fn gone(operations: &[Operation], name: &str) -> Option<Machine> {
-    let zone = last_part(operations.first()?.zone.as_deref()).to_owned();
+    let zone = instance::zone_of(operations)?.to_owned();
     let machine = Machine {
         id: name.to_owned(),
         name: name.to_owned(),

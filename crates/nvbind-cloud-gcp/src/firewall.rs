@@ -104,7 +104,7 @@ impl Session {
     }
 
     async fn patch_rule(&self, name: &str, rule: &Firewall) -> Result<Operation, ProviderError> {
-        let change = Firewall::new().set_source_ranges(&rule.source_ranges);
+        let change = Firewall::new().set_name(name).set_source_ranges(&rule.source_ranges);
         let patch = || {
             let patch = self.firewalls.patch().set_project(&self.project);
             patch.set_firewall(name).set_body(change.clone()).send()

@@ -104,6 +104,14 @@ pub(crate) fn is_being_made(operations: &[Operation]) -> bool {
     operations.iter().any(is_it)
 }
 
+/// The zone that operations on a machine were in.
+pub(crate) fn zone_of(operations: &[Operation]) -> Option<&str> {
+    operations
+        .iter()
+        .find_map(|operation| operation.zone.as_deref())
+        .map(|zone| last_part(Some(zone)))
+}
+
 /// What an URL ends with, which is how Compute Engine names zones, types and the rest.
 pub(crate) fn last_part(url: Option<&str>) -> &str {
     url.and_then(|url| url.rsplit('/').next()).unwrap_or_default()

@@ -71,28 +71,42 @@ fn a_machine_that_lists_do_not_show_yet_is_not_made_twice() {
 
 #[test]
 fn an_order_that_is_still_being_carried_out_is_pending() {
-    let mut cloud = Cloud::with(&[
-        ("NVBIND_EMULATED_INVISIBLE_SECONDS", "60"),
-        ("NVBIND_EMULATED_PENDING_SECONDS", "3"),
-    ]);
+    let mut cloud = Cloud::with(&[("NVBIND_EMULATED_PENDING_SECONDS", "60")]);
     let order = order(A100, Market::Spot);
-    // All of the firewall's operations take their time, too: make the rules first.
     lose_answers(&cloud, "instances.insert");
     assert!(cloud.gcp.create(&order).unwrap_err().is_ambiguous);
-    assert_eq!(
-        cloud.describe(&order).map(|machine| machine.state),
-        Some(MachineState::Pending)
-    );
-    let unseen = nvbind_cloud::provider::Resource {
-        zone: None,
-        ..resource(&cloud.describe(&order).unwrap())
+    // Nothing of it can be seen yet but the order.
+    let hidden = json!({"do": "error", "status": 404, "code": "notFound", "message": "was not found", "count": -1});
+    for call in ["instances.get", "instances.delete"] {
+        let mut rule = hidden.clone();
+        rule["call"] = json!(call);
+        cloud.emulator.rule(&rule);
+    }
+    let placed = Order {
+        zone: cloud.describe(&order).unwrap().zone,
+        ..order
     };
-    let error = cloud.gcp.delete(&unseen).unwrap_err();
-    assert_eq!(
-        (error.class, error.code.as_str()),
-        (ErrorClass::Transient, "resourceNotReady"),
-        "{error:?}"
-    );
+    let pending = cloud.describe(&placed).unwrap();
+    assert_eq!((pending.state, &pending.id), (MachineState::Pending, &placed.name));
+    let error = cloud.gcp.delete(&resource(&pending)).unwrap_err();
+    let found = (error.class, error.code.as_str());
+    assert_eq!(found, (ErrorClass::Transient, "resourceNotReady"), "{error:?}");
+}
+
+#[test]
+fn a_machine_that_lists_do_not_show_is_found_and_deleted_without_its_zone() {
+    let mut cloud = Cloud::with(&[("NVBIND_EMULATED_INVISIBLE_SECONDS", "600")]);
+    let order = order(A100, Market::Spot);
+    lose_answers(&cloud, "instances.insert");
+    assert!(cloud.gcp.create(&order).unwrap_err().is_ambiguous);
+    let running = cloud.wait_for(&order, MachineState::Running);
+    let unplaced = nvbind_cloud::provider::Resource {
+        zone: None,
+        ..resource(&running)
+    };
+    cloud.gcp.delete(&unplaced).unwrap();
+    cloud.wait_until_gone(&order);
+    assert!(cloud.emulator.machines().is_empty());
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use crate::fixture::{A100, Cloud, OWNER, V100, order, reference, resource};
 use nvbind_cloud::catalog::Market;
 use nvbind_cloud::provider::{MachineState, Order, Provider, ResourceKind, TAG_DEPLOYMENT, TAG_OWNER, TAG_TOKEN};
+use nvbind_testkit::wait_until;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
@@ -75,7 +76,7 @@ fn a_spot_machine_lives_and_leaves_nothing() {
         cloud.gcp.delete(resource).unwrap();
     }
     cloud.wait_until_gone(&order);
-    assert_eq!(cloud.emulator.everything(), Vec::<Value>::new());
+    wait_until("the end of everything", || cloud.emulator.everything().is_empty());
     for resource in &list {
         cloud.gcp.delete(resource).unwrap();
     }
@@ -127,7 +128,7 @@ fn what_nobody_deletes_is_deleted_by_google() {
             .any(|thing| thing["name"] == "short-lived")
     };
     assert!(is_there(&cloud));
-    nvbind_testkit::wait_until("the end of its time", || !is_there(&cloud));
+    wait_until("the end of its time", || !is_there(&cloud));
     assert_eq!(cloud.emulator.machines().len(), 1);
 }
 
@@ -165,6 +166,10 @@ fn an_order_says_all_that_a_machine_needs() {
         (json!("FALSE"), json!("TRUE"))
     );
     assert_eq!(body.get("serviceAccounts"), None);
+    // The token as Google wants it, beside the name that nothing else has.
+    let log = cloud.emulator.log();
+    let insert = log.iter().find(|call| call["call"] == "instances.insert").unwrap();
+    assert_eq!(insert["requestId"].as_str().unwrap().replace('-', ""), order.token);
 }
 
 #[test]
@@ -266,7 +271,7 @@ fn what_was_left_behind_is_found_and_deleted() {
     for resource in &list {
         cloud.gcp.delete(resource).unwrap();
     }
-    nvbind_testkit::wait_until("the end of both", || cloud.emulator.everything().len() == 1);
+    wait_until("the end of both", || cloud.emulator.everything().len() == 1);
     assert_eq!(cloud.emulator.everything()[0]["name"], "nvbind-01234567-other-ssh");
 }
 
