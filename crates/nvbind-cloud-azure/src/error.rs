@@ -56,7 +56,7 @@ pub(crate) fn refused(status: u16, headers: &Headers, body: &[u8], is_mutating: 
 
 /// An error inside an operation that was accepted; `status` is 0 there.
 pub(crate) fn of_body(status: u16, body: &ErrorBody) -> ProviderError {
-    let body = cause(status, body);
+    let body = cause(body);
     let code = match body.code.as_str() {
         "" => format!("HTTP {status}"),
         code => code.to_owned(),
@@ -70,12 +70,12 @@ pub(crate) fn of_body(status: u16, body: &ErrorBody) -> ProviderError {
 }
 
 /// The first error that says something: an outer one such as `DeploymentFailed` only says that there is one inside.
-fn cause(status: u16, body: &ErrorBody) -> &ErrorBody {
+fn cause(body: &ErrorBody) -> &ErrorBody {
     match body.details.first() {
         Some(inner)
             if !inner.code.is_empty() && classify(Azure, 0, &body.code, &body.message) == ErrorClass::Unknown =>
         {
-            cause(status, inner)
+            cause(inner)
         }
         _ => body,
     }

@@ -228,7 +228,6 @@ fn a_machine_ends_by_itself_when_its_time_is_over() {
         1,
         "the service is registered with the subscription once"
     );
-    cloud.wait_for(&order, MachineState::Running);
     let stopped = cloud.wait_for(&order, MachineState::Stopped);
     assert_eq!(
         (stopped.ended_because.as_deref(), stopped.is_interrupted),

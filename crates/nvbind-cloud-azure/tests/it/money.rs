@@ -83,7 +83,7 @@ fn all_machine_types_are_asked_for_page_by_page() {
 }
 
 fn known() -> Vec<String> {
-    let catalog = nvbind_cloud::catalog::Catalog::embedded().unwrap();
+    let catalog = nvbind_cloud::catalog::Catalog::embedded().unwrap_or_else(|error| panic!("{error}"));
     let azure = catalog
         .instances()
         .iter()
