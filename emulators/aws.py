@@ -193,15 +193,25 @@ def cancel_spot(env, form, region):
     return to_moto(env, form)
 
 
+def delete_key(env, form, region):
+    """By id as well, which moto does not know."""
+    keys = ec2_backends[DEFAULT_ACCOUNT_ID][region].key_pairs.values()
+    named = next((key.key_name for key in keys if key.id == form.get("KeyPairId")), None)
+    return to_moto(env, {**form, "KeyName": named} if named else form)
+
+
 def describe_images(env, form, region):
     images_of(ec2_backends[DEFAULT_ACCOUNT_ID][region])
-    return to_moto(env, form)
+    status, headers, body = to_moto(env, form)
+    # moto says 15 of every image.
+    return status, headers, body.replace(b"<volumeSize>15<", f"<volumeSize>{SMALLEST_DISK_GIB}<".encode())
 
 
 EC2_CALLS = {
     "RunInstances": run_instances,
     "DeleteSecurityGroup": delete_security_group,
     "CancelSpotInstanceRequests": cancel_spot,
+    "DeleteKeyPair": delete_key,
     "DescribeImages": describe_images,
     "DescribeSpotPriceHistory": lambda _env, form, region: spot_prices(form, region),
 }
