@@ -34,10 +34,8 @@ where
         .raw_response()
         .and_then(|answer| answer.headers().get("retry-after"))
         .and_then(|text| text.parse().ok());
-    // In a header, or in EC2's XML.
-    let in_body = error.as_service_error().and_then(|error| error.meta().request_id());
     ProviderError {
-        request_id: error.request_id().or(in_body).map(str::to_owned),
+        request_id: error.request_id().map(str::to_owned),
         retry_after_seconds: retry_after,
         ..meaning(&error, status)
     }
