@@ -36,9 +36,9 @@ from moto.server import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 sys.path.insert(0, str(Path(__file__).parent))
-from aws_money import IMAGES, JSON_CALLS, QUOTA_VALUES, check_quota, on_demand_usd, spot_prices, spot_usd, zones_selling  # noqa: E402
+from aws_money import IMAGES, JSON_CALLS, QUOTA_VALUES, REGIONS, check_quota, on_demand_usd, spot_prices, spot_usd, zones_selling  # noqa: E402
 from aws_state import (  # noqa: E402
-    PENDING_SECONDS, REAL, REQUEST_ID, Fault, SpotRequest, advance, all_backends, all_instances, asking, market_of, set_state, tags_of,
+    PENDING_SECONDS, REAL, REQUEST_ID, Fault, SpotRequest, advance, all_backends, all_instances, asking, ec2_answer, market_of, set_state, tags_of,
 )  # fmt: skip
 from rules import Rules  # noqa: E402
 
@@ -93,6 +93,7 @@ def run_instances(env, form, region):
     market = "spot" if form.get("InstanceMarketOptions.MarketType") == "spot" else "on-demand"
     form = placed(form, region)
     check_image(form, region)
+    check_parts(form, region)
     if form.get("DryRun") != "true":
         check_quota(form["InstanceType"], market, region)
     before = {instance.id for instance in all_instances(region)}
@@ -120,6 +121,22 @@ def check_image(form, region):
     size = int(form.get("BlockDeviceMapping.1.Ebs.VolumeSize", SMALLEST_DISK_GIB))
     if image in IMAGES.values() and size < SMALLEST_DISK_GIB:
         raise Fault(400, "InvalidBlockDeviceMapping", f"Volume of size {size}GB is smaller than snapshot 'snap-0', expect size >= {SMALLEST_DISK_GIB}GB")
+
+
+def check_parts(form, region):
+    """moto makes up a group that is not there, and asks for no key."""
+    backend = ec2_backends[DEFAULT_ACCOUNT_ID][region]
+    for name, value in form.items():
+        if ".SecurityGroupId." in name and backend.get_security_group_from_id(value) is None:
+            raise Fault(400, "InvalidGroup.NotFound", f"The security group '{value}' does not exist")
+    if form.get("KeyName") and form["KeyName"] not in backend.key_pairs:
+        raise Fault(400, "InvalidKeyPair.NotFound", f"The key pair '{form['KeyName']}' does not exist")
+
+
+def regions(*_):
+    """Those that this account has enabled; moto takes long to set up each that it is asked about."""
+    items = "".join(f"<item><regionName>{name}</regionName><optInStatus>opt-in-not-required</optInStatus></item>" for name in REGIONS)
+    return ec2_answer("DescribeRegions", f"<regionInfo>{items}</regionInfo>")
 
 
 def begin(instance, form, region, market):
@@ -193,15 +210,26 @@ def cancel_spot(env, form, region):
     return to_moto(env, form)
 
 
+def delete_key(env, form, region):
+    """By id as well, which moto does not know."""
+    keys = ec2_backends[DEFAULT_ACCOUNT_ID][region].key_pairs.values()
+    named = next((key.key_name for key in keys if key.id == form.get("KeyPairId")), None)
+    return to_moto(env, {**form, "KeyName": named} if named else form)
+
+
 def describe_images(env, form, region):
     images_of(ec2_backends[DEFAULT_ACCOUNT_ID][region])
-    return to_moto(env, form)
+    status, headers, body = to_moto(env, form)
+    # moto says 15 of every image.
+    return status, headers, body.replace(b"<volumeSize>15<", f"<volumeSize>{SMALLEST_DISK_GIB}<".encode())
 
 
 EC2_CALLS = {
     "RunInstances": run_instances,
     "DeleteSecurityGroup": delete_security_group,
     "CancelSpotInstanceRequests": cancel_spot,
+    "DeleteKeyPair": delete_key,
+    "DescribeRegions": regions,
     "DescribeImages": describe_images,
     "DescribeSpotPriceHistory": lambda _env, form, region: spot_prices(form, region),
 }
@@ -319,7 +347,7 @@ def escaped(text):
 
 
 def fault_answer(fault, service, extra=()):
-    headers = [("Content-Type", "text/xml;charset=UTF-8"), *extra]
+    headers = [("Content-Type", "text/xml;charset=UTF-8"), ("x-amzn-requestid", REQUEST_ID), *extra]
     code, message = fault.code, escaped(fault.message)
     if service == "json":
         body = json.dumps({"__type": code, "message": fault.message})

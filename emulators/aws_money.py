@@ -10,6 +10,7 @@ from moto.ec2.models.instance_types import INSTANCE_TYPE_OFFERINGS, INSTANCE_TYP
 
 from aws_state import Fault, all_instances, ec2_answer, market_of, tags_of
 
+REGIONS = ("us-east-1", "us-west-2", "eu-central-1")
 CATALOG = Path(__file__).parent / "../crates/nvbind-cloud/src/catalog/instances.csv"
 
 # Quotas as Service Quotas lists them: code, name, market, families that count, vCPUs.
@@ -90,7 +91,7 @@ def products():
         {"operatingSystem": "Linux", "tenancy": "Shared", "capacitystatus": "Used", "preInstalledSw": "SQL Std"},
     ]
     for kind in CATALOG_ROWS:
-        for region in ("us-east-1", "us-west-2", "eu-central-1"):
+        for region in REGIONS:
             usd = on_demand_usd(kind, region)
             if usd is None:
                 continue

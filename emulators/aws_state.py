@@ -45,11 +45,20 @@ def advance():
     """Lets time have its effect."""
     now = time.time()
     for instance in all_instances():
+        end_with_guest(instance)
         due = getattr(instance, "due", None)
         if due is None or now < due or not getattr(instance, "is_booted", True):
             continue
         name, code = {"pending": ("running", 16), "shutting-down": ("terminated", 48)}[instance.state]
         instance._state.name, instance._state.code, instance.due = name, code, None
+
+
+def end_with_guest(instance):
+    """A real machine that has shut down ends its instance: that is its shutdown behaviour."""
+    real = REAL["machines"]
+    if real is not None and instance.state == "running" and not real.is_alive(instance.id):
+        instance.terminate()
+        instance.state_reason = instances.StateReason("Client.InstanceInitiatedShutdown: Instance initiated shutdown", "Client.InstanceInitiatedShutdown")
 
 
 def set_state(instance, name, code, seconds):

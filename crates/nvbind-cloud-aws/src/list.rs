@@ -5,9 +5,12 @@ use crate::client::Clients;
 use crate::machine::state_of;
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{Filter, Instance, InstanceLifecycleType, Tag};
-use futures_util::future::try_join_all;
+use futures_util::{StreamExt, TryStreamExt, stream};
 use nvbind_cloud::catalog::Market;
 use nvbind_cloud::provider::{MachineState, ProviderError, Resource, ResourceKind, TAG_OWNER};
+
+/// Regions that are asked at a time, seven questions each.
+const REGIONS_AT_A_TIME: usize = 8;
 
 type Found = Result<Vec<Resource>, ProviderError>;
 
@@ -17,7 +20,8 @@ pub(crate) async fn list(clients: &Clients, owner: &str, regions: &[String]) -> 
         [] => all_regions(clients).await?,
         some => some.to_vec(),
     };
-    let found = try_join_all(regions.iter().map(|region| list_region(clients, owner, region))).await?;
+    let calls = regions.iter().map(|region| list_region(clients, owner, region));
+    let found: Vec<Vec<Resource>> = stream::iter(calls).buffered(REGIONS_AT_A_TIME).try_collect().await?;
     Ok(found.concat())
 }
 
