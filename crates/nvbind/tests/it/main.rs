@@ -4,6 +4,8 @@ mod attacks;
 mod bad_input;
 mod bolt;
 mod cdi;
+#[cfg(feature = "cloud")]
+mod cloud_place;
 mod crash;
 mod docs;
 mod doctor;
