@@ -45,8 +45,7 @@ pub fn place_all(survey: &Survey<'_>, workloads: &[Requirements]) -> Together {
     let choices = picked.map(|((ways, workload), pick)| {
         let ways = ways?;
         let way = pick.map(|pick| ways[pick]);
-        way.map(|way| Query::new(survey, workload).map(|query| query.choice(&way)))
-            .transpose()
+        Ok(way.map(|way| Query::bare(survey, workload).choice(&way)))
     });
     let choices: Vec<_> = choices.collect();
     let placed = choices.iter().filter_map(|choice| choice.as_ref().ok()?.as_ref());

@@ -236,10 +236,13 @@ impl<'problem> Part<'problem> {
         for _ in 0..ROUNDS {
             let mut is_better = false;
             for at in 0..self.jobs.len() {
+                if exchanges == 0 {
+                    return;
+                }
                 let wanted = self.picks[at].unwrap_or(self.job(at).len());
                 is_better |= (0..wanted).any(|pick| self.move_to(at, pick, &mut exchanges));
             }
-            if !is_better || exchanges == 0 {
+            if !is_better {
                 return;
             }
         }
@@ -253,13 +256,13 @@ impl<'problem> Part<'problem> {
             return true;
         }
         for other in (0..self.jobs.len()).filter(|other| *other != at) {
-            let Some(was) = self.picks[other].filter(|was| shares(&self.job(at)[pick], &self.job(other)[*was])) else {
-                continue;
-            };
             *exchanges = exchanges.saturating_sub(1);
             if *exchanges == 0 {
                 break;
             }
+            let Some(was) = self.picks[other].filter(|was| shares(&self.job(at)[pick], &self.job(other)[*was])) else {
+                continue;
+            };
             self.put(other, None);
             let new = match self.is_within(at) {
                 true => self.first_fit(other, 0),

@@ -1,9 +1,10 @@
 //! Requirements that contradict each other.
 
-use super::query::Query;
+use super::query::{Query, country};
 use super::{Facts, PlaceError, Survey};
 use crate::catalog::{ProviderName, country_of, holds};
 use crate::requirements::{Requirements, SpotUse, Strategy};
+use std::collections::BTreeSet;
 
 /// Requirements that cannot be met, or not together, whatever else is so.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -242,7 +243,7 @@ impl Conflict {
         let limit = LIMITS.into_iter().find(|limit| some.contains(limit));
         let detail = match limit {
             Some(limit) => cheapest_without(survey, needs, limit)?,
-            None => nearest_region(survey, needs, some),
+            None => known_regions(survey, needs, some),
         };
         // A limit alone is against all the rest.
         let mut between: Vec<String> = some.iter().filter_map(|need| need.words(needs)).collect();
@@ -290,18 +291,25 @@ fn cheapest_without(survey: &Survey<'_>, needs: &Requirements, limit: Need) -> R
     })
 }
 
-/// The region that comes nearest to one that is not there.
-fn nearest_region(survey: &Survey<'_>, needs: &Requirements, some: &[Need]) -> String {
-    let ([Need::Regions], [asked]) = (some, needs.regions.as_slice()) else {
-        return String::new();
-    };
+/// What there is, where a place that was asked for has nothing.
+fn known_regions(survey: &Survey<'_>, needs: &Requirements, some: &[Need]) -> String {
+    const REFRESH: &str = "`nvbind cloud catalog refresh` asks for more";
     let index = survey.index;
-    let names = index.sites.iter().map(|site| index.at_site(site).region.as_str());
-    let near = |name: &str| strsim::jaro_winkler(asked, name);
-    let nearest = names.max_by(|a, b| near(a).total_cmp(&near(b))).unwrap_or_default();
-    format!(
-        "the nearest name of a region with prices is {nearest}; `nvbind cloud catalog refresh` fetches those of all regions"
-    )
+    let offers = || index.sites.iter().map(|site| index.at_site(site));
+    match (some, needs.regions.as_slice()) {
+        ([Need::Residency], _) => {
+            let countries: BTreeSet<String> = offers().filter_map(country).collect();
+            let countries: Vec<&str> = countries.iter().map(String::as_str).collect();
+            format!("prices are known of {}; {REFRESH}", countries.join(", "))
+        }
+        ([Need::Regions], [asked]) => {
+            let near = |name: &str| strsim::jaro_winkler(asked, name);
+            let names = offers().map(|offer| offer.region.as_str());
+            let nearest = names.max_by(|a, b| near(a).total_cmp(&near(b))).unwrap_or_default();
+            format!("the nearest region with prices is {nearest}; {REFRESH}")
+        }
+        _ => String::new(),
+    }
 }
 
 /// All ways to choose that many.

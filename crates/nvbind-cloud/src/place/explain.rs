@@ -15,7 +15,8 @@ pub struct Refused {
 }
 
 impl Survey<'_> {
-    /// Every offer: those that will do, the best first, and the others with the reason, the cheapest first.
+    /// Every offer: those that will do, the best first, and the others with the reason, those that
+    /// come nearest first, and of those alike the cheapest.
     pub fn explain(&self, requirements: &Requirements) -> Result<(Vec<Choice>, Vec<Refused>), PlaceError> {
         Conflict::in_words(requirements)?;
         let query = Query::new(self, requirements)?;
@@ -28,7 +29,9 @@ impl Survey<'_> {
                 refusal,
             })
         });
-        Ok((choices, refused.collect()))
+        let mut refused: Vec<Refused> = refused.collect();
+        refused.sort_by_cached_key(|refused| refused.refusal.distance());
+        Ok((choices, refused))
     }
 }
 

@@ -2,8 +2,8 @@
 
 use super::history::Outlook;
 use crate::catalog::{Arch, Gpu, Market, Offer, ProviderName};
+use foldhash::HashMap;
 use std::borrow::Cow;
-use std::collections::HashMap;
 
 /// Offers laid out for looking through them fast: by price, with what many have in common kept once.
 ///
@@ -82,11 +82,11 @@ impl Key {
 }
 
 /// What tells kinds apart.
-#[derive(PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct KindName<'offer>(ProviderName, &'offer str, Gpu, [u64; 4]);
 
 /// What tells sites apart.
-#[derive(PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct SiteName<'offer>(ProviderName, &'offer str, Option<&'offer str>);
 
 impl<'offers> OfferIndex<'offers> {
@@ -100,7 +100,7 @@ impl<'offers> OfferIndex<'offers> {
             mut keys,
         } = Layout::of(&offers);
         let is_cloud = |key: &Key| kinds[key.kind as usize].provider != ProviderName::Hosts;
-        keys.sort_by(|a, b| {
+        keys.sort_unstable_by(|a, b| {
             let order = is_cloud(a).cmp(&is_cloud(b)).then(a.usd_h.total_cmp(&b.usd_h));
             order.then(a.offer.cmp(&b.offer))
         });
@@ -146,19 +146,27 @@ impl Layout {
             keys: Vec::with_capacity(offers.len()),
             ..Self::default()
         };
-        let mut kind_at: HashMap<KindName<'_>, u32> = HashMap::new();
-        let mut site_at: HashMap<SiteName<'_>, u32> = HashMap::new();
-        let mut region_at: HashMap<SiteName<'_>, u32> = HashMap::new();
+        let mut kind_at: HashMap<KindName<'_>, u32> = HashMap::default();
+        let mut site_at: HashMap<SiteName<'_>, u32> = HashMap::default();
+        let mut region_at: HashMap<SiteName<'_>, u32> = HashMap::default();
+        // Lists come sorted by machine or by place: the one before is likely to have the same.
+        let mut last: Option<(KindName<'_>, u32, SiteName<'_>, u32)> = None;
         for (at, offer) in (0_u32..).zip(offers) {
-            let kind = *kind_at
-                .entry(kind_name(offer))
-                .or_insert_with(|| layout.add_kind(offer, at));
-            let name = SiteName(offer.provider, &offer.region, offer.zone.as_deref());
-            let site = *site_at.entry(name).or_insert_with(|| {
-                let name = SiteName(offer.provider, &offer.region, None);
-                let region = *region_at.entry(name).or_insert_with(|| layout.add_region());
-                layout.add_site(offer, at, region)
-            });
+            let kind_name = kind_name(offer);
+            let kind = match &last {
+                Some((name, kind, ..)) if *name == kind_name => *kind,
+                _ => *kind_at.entry(kind_name).or_insert_with(|| layout.add_kind(offer, at)),
+            };
+            let site_name = SiteName(offer.provider, &offer.region, offer.zone.as_deref());
+            let site = match &last {
+                Some((_, _, name, site)) if *name == site_name => *site,
+                _ => *site_at.entry(site_name).or_insert_with(|| {
+                    let name = SiteName(offer.provider, &offer.region, None);
+                    let region = *region_at.entry(name).or_insert_with(|| layout.add_region());
+                    layout.add_site(offer, at, region)
+                }),
+            };
+            last = Some((kind_name, kind, site_name, site));
             let outlook = Outlook::unseen(offer.provider, offer.market, offer.interruptions_per_hour);
             layout.keys.push(Key {
                 usd_h: offer.usd_h,

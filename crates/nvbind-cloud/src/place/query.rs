@@ -33,19 +33,27 @@ pub(super) struct Fit {
 }
 
 impl<'all> Query<'all> {
-    pub(super) fn new(survey: &'all Survey<'all>, requirements: &'all Requirements) -> Result<Self, PlaceError> {
-        let index = survey.index;
+    /// Requirements not made ready: enough to tell about an offer that was chosen.
+    pub(super) fn bare(survey: &'all Survey<'all>, requirements: &'all Requirements) -> Self {
         let stale_days = survey.facts.stale_days;
-        let mut query = Self {
+        Self {
             survey,
             requirements,
-            models: requirements.models()?,
+            models: Vec::new(),
             nodes: f64::from(requirements.nodes),
             work_hours: requirements.work_hours.unwrap_or(super::ASSUMED_WORK_HOURS),
             kinds: Vec::new(),
             places: Vec::new(),
             around: Vec::new(),
             oldest: stale_days.map(|days| Day(Day::of_unix(survey.facts.now).0 - days)),
+        }
+    }
+
+    pub(super) fn new(survey: &'all Survey<'all>, requirements: &'all Requirements) -> Result<Self, PlaceError> {
+        let index = survey.index;
+        let mut query = Self {
+            models: requirements.models()?,
+            ..Self::bare(survey, requirements)
         };
         query.kinds = index
             .kinds

@@ -206,7 +206,38 @@ fn clock(seconds: u64) -> String {
     format!("{} {hours:02}:{minutes:02}", Day::of_unix(seconds))
 }
 
+/// Reasons, from what is nearest to doing.
+const NEAREST: [&str; 21] = [
+    "retired",
+    "not sold",
+    "budget",
+    "deadline",
+    "price",
+    "stale price",
+    "quota",
+    "capacity",
+    "blocked",
+    "latency",
+    "market",
+    "zone",
+    "region",
+    "residency",
+    "CPU architecture",
+    "memory",
+    "vCPUs",
+    "GPU memory",
+    "number of GPUs",
+    "compute capability",
+    "GPU model",
+];
+
 impl Refusal {
+    /// How far it is from doing: the lower, the nearer.
+    pub fn distance(&self) -> usize {
+        let word = self.word();
+        NEAREST.iter().position(|known| *known == word).unwrap_or(NEAREST.len())
+    }
+
     /// A word that sums up many.
     pub fn word(&self) -> &'static str {
         match self {

@@ -8,6 +8,7 @@ mod cdi;
 mod cloud;
 #[cfg(feature = "cloud")]
 mod costs;
+mod cloud_place;
 mod crash;
 mod docs;
 mod doctor;
