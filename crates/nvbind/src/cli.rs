@@ -58,7 +58,7 @@ impl Cli {
     }
 }
 
-/// Options of every command.
+// Options of every command.
 #[derive(Debug, Args)]
 pub(crate) struct Global {
     /// Use a simulated machine: a profile (see `nvbind sim list`) or a profile file
@@ -95,7 +95,7 @@ impl Global {
     }
 }
 
-/// Where the driver and its device nodes are looked for.
+// Where the driver and its device nodes are looked for.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct RootArgs {
     /// Folder under which the driver's files lie [default: /]

@@ -23,6 +23,7 @@ use clap::Subcommand;
 
 /// The commands.
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub(crate) enum Command {
     /// Show the driver, the GPUs and how they hang together
     Info(info::InfoArgs),

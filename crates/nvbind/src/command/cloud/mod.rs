@@ -8,6 +8,7 @@ use clap::Subcommand;
 
 /// The commands of `nvbind cloud`.
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub(crate) enum CloudCommand {
     /// List GPU machines of AWS, GCP and Azure with their prices, from the catalog in this program
     Offers(offers::OffersArgs),
