@@ -1,7 +1,7 @@
 //! `nvbind cdi generate` on the simulated host.
 
 use crate::measure::{Figure, WARM_UP, keep, load, ratio, table, timed};
-use crate::{Bench, PAIRS, PROFILE, find};
+use crate::{Bench, PROFILE, find};
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -22,7 +22,7 @@ impl Bench {
             figures.push(Figure::new("nvidia-ctk cdi generate"));
         }
         let root = self.sim_root();
-        for round in 0..WARM_UP + 2 * PAIRS {
+        for round in 0..WARM_UP + 2 * self.pairs {
             let mut times = vec![timed(self.nvbind().args(["cdi", "generate", "--output"]).arg(&output))];
             times.push(timed(self.nvbind().arg("--version")));
             times.push(timed(&mut Command::new("/bin/true")));

@@ -20,7 +20,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, exit};
 
-/// Rounds that count.
+/// Rounds that count, unless NVBIND_BENCH_PAIRS says otherwise.
 const PAIRS: usize = 25;
 /// The simulated machine.
 const PROFILE: &str = "hgx-h100";
@@ -40,6 +40,8 @@ struct Bench {
     clean_rootfs: PathBuf,
     work: PathBuf,
     state: PathBuf,
+    /// Rounds that count.
+    pairs: usize,
 }
 
 fn main() {
@@ -57,6 +59,7 @@ fn main() {
         rootfs: required("NVBIND_BENCH_ROOTFS").into(),
         clean_rootfs: required("NVBIND_BENCH_CLEAN_ROOTFS").into(),
         work,
+        pairs: pairs(),
         // The simulated machine has device nodes, which a tmpfs may refuse to open.
         state: env::temp_dir().join(format!("nvbind-bench-state-{}", std::process::id())),
     };
@@ -75,6 +78,11 @@ fn required(name: &str) -> String {
         eprintln!("bench: {name} is not set: run `make bench`");
         exit(2)
     })
+}
+
+fn pairs() -> usize {
+    let given = env::var("NVBIND_BENCH_PAIRS").ok();
+    given.map_or(PAIRS, |text| text.parse().expect("NVBIND_BENCH_PAIRS is a number"))
 }
 
 impl Bench {

@@ -1,7 +1,7 @@
 //! The native engine beside `runc run` of the same bundle: one `true` after the other, and many at once.
 
+use crate::Bench;
 use crate::measure::{Figure, WARM_UP, keep, load, ratio, table, timed};
-use crate::{Bench, PAIRS};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,7 +12,7 @@ use std::time::Instant;
 const BATCH: usize = 200;
 /// How many of a batch live at once.
 const CONCURRENCY: [usize; 2] = [8, BATCH];
-/// Batches of each candidate.
+/// Most batches of each candidate.
 const BATCH_PAIRS: usize = 15;
 
 impl Bench {
@@ -23,7 +23,7 @@ impl Bench {
             Figure::new("nvbind run --runtime native --rootfs DIR -- true"),
             Figure::new("runc run of the same bundle"),
         ];
-        for round in 0..WARM_UP + PAIRS {
+        for round in 0..WARM_UP + self.pairs {
             let id = format!("nvbind-bench-life-{round}");
             let times = [timed(&mut self.run_true()), timed(&mut runc_run(&bundle, &id))];
             keep(&mut figures, &times, round);
@@ -47,7 +47,7 @@ impl Bench {
             Figure::new("runc run of the same bundle"),
         ];
         let mut errors = [0; 2];
-        for round in 0..WARM_UP + BATCH_PAIRS {
+        for round in 0..WARM_UP + self.pairs.min(BATCH_PAIRS) {
             let ours = batch(at_once, |_| self.run_true());
             let theirs = batch(at_once, |number| {
                 runc_run(bundle, &format!("nvbind-bench-many-{round}-{number}"))

@@ -2,7 +2,7 @@
 //! requests.
 
 use crate::measure::{Figure, WARM_UP, difference, difference_of_minima, keep, load, must, ratio, table, timed};
-use crate::{Bench, PAIRS, PROFILE, bundle, find};
+use crate::{Bench, PROFILE, bundle, find};
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -130,7 +130,7 @@ impl Bench {
             figures.push(Figure::new("C nvidia-container-runtime create"));
             candidates.push((peer, &stage.plain));
         }
-        for round in 0..WARM_UP + PAIRS {
+        for round in 0..WARM_UP + self.pairs {
             // Each comes first in its turn: what runs after a `delete` pays for the kernel's cleaning up.
             let mut times = vec![0.0; candidates.len()];
             for turn in 0..candidates.len() {
