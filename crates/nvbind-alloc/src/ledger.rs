@@ -19,6 +19,13 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Pages after which the log is folded into the file. Small: the next process reads the whole log when it opens.
 const CHECKPOINT_PAGES: u32 = 64;
 
+/// The same while many containers live: then somebody has the file open, nobody reads the log anew, and each fold would
+/// make all wait for the disk.
+const CROWDED_CHECKPOINT_PAGES: u32 = 1024;
+
+/// From so many containers on.
+const CROWD: usize = 8;
+
 const COLUMNS: &str = "id, name, engine, isolation, owner_pid, owner_start, owner_boot, status, pid, exit_code, detached, \
      image, command, created_at, finished_at, bundle, cgroup, \
      (SELECT json_group_array(uuid ORDER BY position) FROM binding_device WHERE binding = binding.id)";
@@ -67,7 +74,7 @@ impl Ledger {
         }
         self.run(|connection| {
             connection.pragma_update(None, "synchronous", "NORMAL")?;
-            connection.pragma_update_and_check(None, "wal_autocheckpoint", CHECKPOINT_PAGES, |_| Ok(()))
+            checkpoint_after(connection, CHECKPOINT_PAGES)
         })
     }
 
@@ -208,6 +215,9 @@ impl Ledger {
         if live.is_empty() {
             return Ok(live);
         }
+        if live.len() >= CROWD {
+            checkpoint_after(&self.connection, CROWDED_CHECKPOINT_PAGES).map_err(|error| sql(&self.path, &error))?;
+        }
         let boot = boot_id().map_err(Error::Proc)?;
         Ok(live
             .into_iter()
@@ -229,6 +239,11 @@ impl Ledger {
     fn run<T>(&mut self, work: impl FnOnce(&mut Connection) -> rusqlite::Result<T>) -> Result<T, Error> {
         work(&mut self.connection).map_err(|error| sql(&self.path, &error))
     }
+}
+
+/// Folds the log into the file once it has so many pages.
+fn checkpoint_after(connection: &Connection, pages: u32) -> rusqlite::Result<()> {
+    connection.pragma_update_and_check(None, "wal_autocheckpoint", pages, |_| Ok(()))
 }
 
 /// Makes the folder and an empty file, both closed to others. SQLite gives its log the file's own mode.

@@ -142,10 +142,15 @@ impl Edits {
             return;
         }
         extend_new(&mut self.env, other.env);
-        extend_new(&mut self.device_nodes, other.device_nodes);
+        // By the path's text first, which differs mostly: whole entries compare slowly, and there can be hundreds.
+        extend_with(&mut self.device_nodes, other.device_nodes, |a, b| {
+            a.path.as_os_str() == b.path.as_os_str() && a == b
+        });
         extend_new(&mut self.net_devices, other.net_devices);
         extend_new(&mut self.hooks, other.hooks);
-        extend_new(&mut self.mounts, other.mounts);
+        extend_with(&mut self.mounts, other.mounts, |a, b| {
+            a.container_path.as_os_str() == b.container_path.as_os_str() && a == b
+        });
         self.intel_rdt = other.intel_rdt.or_else(|| self.intel_rdt.take());
         extend_new(&mut self.additional_gids, other.additional_gids);
     }
@@ -157,8 +162,12 @@ impl Edits {
 }
 
 fn extend_new<T: PartialEq>(list: &mut Vec<T>, new: Vec<T>) {
+    extend_with(list, new, T::eq);
+}
+
+fn extend_with<T>(list: &mut Vec<T>, new: Vec<T>, is_same: impl Fn(&T, &T) -> bool) {
     for item in new {
-        if !list.contains(&item) {
+        if !list.iter().any(|known| is_same(known, &item)) {
             list.push(item);
         }
     }

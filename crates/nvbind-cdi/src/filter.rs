@@ -5,7 +5,8 @@ use crate::link::resolve;
 use crate::{Edits, Hook};
 use nvbind_gpu::{Capabilities, Capability, capabilities_of};
 use std::collections::{BTreeSet, HashSet};
-use std::path::{Path, PathBuf};
+use std::ffi::OsString;
+use std::path::Path;
 
 /// Nodes that only drawing and displaying need: DRM, and modesetting.
 const GRAPHICS_NODES: [&str; 2] = ["/dev/dri", "/dev/nvidia-modeset"];
@@ -23,6 +24,7 @@ impl Edits {
             return self.clone();
         }
         let mut edits = self.clone();
+        // As bytes: paths hash part by part, which is slow.
         let mut dropped = HashSet::new();
         let has_lib64 = self
             .mounts
@@ -30,7 +32,7 @@ impl Edits {
             .any(|mount| mount.container_path.starts_with("/usr/lib64"));
         edits.mounts.retain(|mount| {
             let path = &mount.container_path;
-            is_needed(path, has_lib64, capabilities) || !dropped.insert(path.clone())
+            is_needed(path, has_lib64, capabilities) || !dropped.insert(path.clone().into())
         });
         edits.drop_nodes(capabilities, &mut dropped);
         for hook in edits.hooks.iter_mut().filter(|hook| is_ours(hook)) {
@@ -45,7 +47,7 @@ impl Edits {
     }
 
     /// Drops graphics nodes where nothing is drawn, and the groups that only they needed.
-    fn drop_nodes(&mut self, capabilities: Capabilities, dropped: &mut HashSet<PathBuf>) {
+    fn drop_nodes(&mut self, capabilities: Capabilities, dropped: &mut HashSet<OsString>) {
         if capabilities.intersects(GRAPHICS) {
             return;
         }
@@ -57,7 +59,7 @@ impl Edits {
         let is_needed = |gid: &u32| !groups.contains(gid) || others.iter().any(|node| node.gid == Some(*gid));
         self.additional_gids.retain(is_needed);
         self.device_nodes = others;
-        dropped.extend(graphics.into_iter().map(|node| node.path));
+        dropped.extend(graphics.into_iter().map(|node| OsString::from(node.path)));
     }
 }
 
@@ -83,13 +85,13 @@ fn is_32_bit(path: &Path, has_lib64: bool) -> bool {
 }
 
 /// Drops what the hook would do for files that are not there: links to them, links to such links, cache entries.
-fn drop_arguments(hook: &mut Hook, dropped: &mut HashSet<PathBuf>) {
+fn drop_arguments(hook: &mut Hook, dropped: &mut HashSet<OsString>) {
     // A link may stand before the link that it leads to: go on until nothing more falls.
     loop {
         let before = hook.args.len();
         hook.args.retain(|text| match parse_link(text) {
-            Some((target, link)) if dropped.contains(&resolve(link, target)) => {
-                dropped.insert(link.to_owned());
+            Some((target, link)) if dropped.contains(resolve(link, target).as_os_str()) => {
+                dropped.insert(link.into());
                 false
             }
             _ => true,
@@ -99,7 +101,7 @@ fn drop_arguments(hook: &mut Hook, dropped: &mut HashSet<PathBuf>) {
         }
     }
     hook.args
-        .retain(|text| parse_library(text).is_none_or(|path| !dropped.contains(path)));
+        .retain(|text| parse_library(text).is_none_or(|path| !dropped.contains(path.as_os_str())));
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use crate::{DeviceNode, Edits, Spec};
 use rustix::fs::{FileType, Stat, major, minor, stat};
 use std::collections::HashSet;
+use std::ffi::OsStr;
 use std::path::Path;
 
 impl Spec {
@@ -17,7 +18,7 @@ impl Spec {
 
 impl Edits {
     /// As [`Spec::stale`]; what stands in `seen` was looked at before.
-    fn stale<'a>(&'a self, seen: &mut HashSet<&'a Path>) -> Option<String> {
+    fn stale<'a>(&'a self, seen: &mut HashSet<&'a OsStr>) -> Option<String> {
         // The source of a mount with a type of its own can be a word, as `tmpfs`.
         let sources = self
             .mounts
@@ -25,11 +26,14 @@ impl Edits {
             .map(|mount| &mount.host_path)
             .filter(|path| path.is_absolute());
         let mut files = sources.chain(self.hooks.iter().map(|hook| &hook.path));
-        let gone = files.find(|path| seen.insert(path) && stat(path.as_path()).is_err());
+        let gone = files.find(|path| seen.insert(path.as_os_str()) && stat(path.as_path()).is_err());
         if let Some(path) = gone {
             return Some(format!("{} is gone", path.display()));
         }
-        let mut nodes = self.device_nodes.iter().filter(|node| seen.insert(node.on_host()));
+        let mut nodes = self
+            .device_nodes
+            .iter()
+            .filter(|node| seen.insert(node.on_host().as_os_str()));
         nodes.find_map(DeviceNode::stale)
     }
 }

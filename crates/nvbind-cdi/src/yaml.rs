@@ -14,6 +14,17 @@ use std::fmt::Write;
 const RESERVED: [&str; 10] = ["true", "false", "yes", "no", "on", "off", "y", "n", "null", "~"];
 /// Length of the longest of them.
 const LONGEST_RESERVED: usize = 5;
+/// Bytes that mean nothing in a word, by their value: a spec has ten thousands of them.
+const SAFE: [bool; 256] = {
+    let mut safe = [false; 256];
+    let mut byte = 0;
+    while byte < safe.len() {
+        let is_other = matches!(byte as u8, b'/' | b'.' | b'_' | b'-' | b'=' | b':' | b'+' | b'@');
+        safe[byte] = is_other || (byte as u8).is_ascii_alphanumeric();
+        byte += 1;
+    }
+    safe
+};
 
 pub(crate) fn parse(text: &str) -> Result<Spec, String> {
     serde_saphyr::from_str(text).map_err(|error| one_line(&error.to_string()))
@@ -44,11 +55,8 @@ fn emit_text(out: &mut String, text: &str) {
 fn is_plain(text: &str) -> bool {
     let first = text.strip_prefix("--").unwrap_or(text);
     let starts_like_a_word = first.starts_with(|c: char| c.is_ascii_alphabetic()) || text.starts_with('/');
-    let is_safe = |byte: u8| {
-        byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'.' | b'_' | b'-' | b'=' | b':' | b'+' | b'@')
-    };
     let is_reserved = || text.len() <= LONGEST_RESERVED && RESERVED.iter().any(|word| text.eq_ignore_ascii_case(word));
-    starts_like_a_word && text.bytes().all(is_safe) && !text.ends_with(':') && !is_reserved()
+    starts_like_a_word && text.bytes().all(|byte| SAFE[usize::from(byte)]) && !text.ends_with(':') && !is_reserved()
 }
 
 /// A character within double quotes. All that is not printable ASCII is escaped: some of it breaks lines in YAML 1.1.

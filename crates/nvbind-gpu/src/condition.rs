@@ -1,8 +1,7 @@
 //! How the GPUs do: what NVML tells of persistence and memory errors.
 
-use crate::{Error, discover, nvml, nvml_raw};
+use crate::{Error, discover, nvml};
 use nvbind_config::Roots;
-use nvml_wrapper::enum_wrappers::device::{EccCounter, MemoryError};
 use serde::{Deserialize, Serialize};
 
 /// How one GPU does. `None` where it does not tell: the part has no ECC, or the GPU does not answer.
@@ -29,13 +28,11 @@ pub fn conditions(roots: &Roots) -> Result<Vec<Condition>, Error> {
     let count = nvml.device_count().unwrap_or(0);
     let condition = |index| {
         let device = nvml.device_by_index(index).ok()?;
-        let rows = nvml_raw::remapped_rows(&device).ok();
+        let rows = device.remapped_rows().ok();
         Some(Condition {
             index,
-            persistence: device.is_in_persistent_mode().ok(),
-            ecc_uncorrected: device
-                .total_ecc_errors(MemoryError::Uncorrected, EccCounter::Volatile)
-                .ok(),
+            persistence: device.is_persistent().ok(),
+            ecc_uncorrected: device.uncorrected_errors().ok(),
             rows_pending: rows.map(|(pending, _)| pending),
             rows_failed: rows.map(|(_, failed)| failed),
         })

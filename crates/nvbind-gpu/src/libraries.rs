@@ -1,11 +1,12 @@
 //! Which shared libraries belong to the driver, and which links lead to them.
 
 use crate::capability::capabilities_of;
-use crate::rootfs::{Name, RootFs, join, split};
+use crate::rootfs::{ByPath, Name, RootFs, by_path, join, split};
 use crate::wsl::WSL_LIBRARIES;
 use crate::{Capabilities, Capability, ElfClass, Library, Link, elf, ldcache, path_order};
+use foldhash::fast::FixedState;
+use std::collections::HashSet;
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::Read;
@@ -204,11 +205,11 @@ fn numbers(version: &str) -> Option<Vec<u32>> {
     version.split('.').map(|part| part.parse().ok()).collect()
 }
 
-/// Libraries by container path, as bytes: paths compare and hash part by part, which is slow.
-type Libraries = HashMap<OsString, Library>;
+/// Libraries by container path.
+type Libraries = ByPath<Library>;
 
 /// Links by their path, each with its target and the library that it leads to.
-type Links = HashMap<OsString, (PathBuf, PathBuf)>;
+type Links = ByPath<(PathBuf, PathBuf)>;
 
 /// The driver's libraries in those folders, by container path.
 pub(crate) fn libraries(root: &RootFs, folders: &[Folder], version: &str) -> Vec<Library> {
@@ -236,7 +237,7 @@ pub(crate) fn libraries(root: &RootFs, folders: &[Folder], version: &str) -> Vec
 fn real_files(root: &RootFs, folders: &[Folder], version: &str) -> Libraries {
     let suffix = format!(".so.{version}");
     let is_driver = |name: &str| name.ends_with(&suffix) || OTHER_LIBRARIES.iter().any(|other| name.starts_with(other));
-    let mut libraries = Libraries::new();
+    let mut libraries: Libraries = by_path();
     for folder in folders {
         let names = folder
             .names
@@ -276,7 +277,7 @@ fn library(root: &RootFs, path: PathBuf, class: ElfClass) -> Library {
 
 /// Word sizes of library folders: one file of each is looked at, for a folder holds libraries of one kind.
 #[derive(Default)]
-struct Classes(HashMap<OsString, ElfClass>);
+struct Classes(ByPath<ElfClass>);
 
 impl Classes {
     fn of(&mut self, root: &RootFs, library: &Path) -> Option<ElfClass> {
@@ -292,7 +293,7 @@ impl Classes {
 
 /// The links in the folders that lead to a driver library. Only links that share the name of one are read.
 fn existing_links(root: &RootFs, folders: &[Folder], libraries: &Libraries) -> Links {
-    let stems: HashSet<&[u8]> = libraries
+    let stems: HashSet<&[u8], FixedState> = libraries
         .values()
         .filter_map(|library| stem(split(&library.container)?.1.as_bytes()))
         .collect();
@@ -300,7 +301,7 @@ fn existing_links(root: &RootFs, folders: &[Folder], libraries: &Libraries) -> L
         let alias = |(_, link, _): &(&str, &str, &str)| link.rsplit('/').next().is_some_and(|l| l.as_bytes() == name);
         stem(name).is_some_and(|stem| stems.contains(stem)) || NEEDED_LINKS.iter().any(alias)
     };
-    let mut links = Links::new();
+    let mut links: Links = by_path();
     for folder in folders {
         for name in folder
             .names
@@ -332,7 +333,7 @@ fn link_target(folder: &Path, text: PathBuf, real: &Path) -> PathBuf {
 
 /// The SONAME links of libraries to which no link leads, which `ldconfig` would have made.
 fn add_sonames(root: &RootFs, libraries: &Libraries, paths: &[&Path], links: &mut Links) {
-    let linked: HashSet<&OsStr> = links.values().map(|(_, real)| real.as_os_str()).collect();
+    let linked: HashSet<&OsStr, FixedState> = links.values().map(|(_, real)| real.as_os_str()).collect();
     let bare = paths.iter().filter(|path| !linked.contains(path.as_os_str()));
     let bare: Vec<&Path> = bare.copied().collect();
     for real in bare {

@@ -1,13 +1,13 @@
 //! What NVML tells.
 
 use crate::brand;
-use crate::nvml_raw::is_coherent;
+use crate::nvml_library::{Device, Nvml};
 use crate::rootfs::RootFs;
 use crate::{Architecture, Error, Gpu, Health, MigState, chip, libraries, nvml_mig, pci};
 use nvbind_config::Roots;
 use nvml_wrapper::enums::device::DeviceArchitecture;
 use nvml_wrapper::error::NvmlError;
-use nvml_wrapper::{Device, Nvml, cuda_driver_version_major, cuda_driver_version_minor};
+use nvml_wrapper::{cuda_driver_version_major, cuda_driver_version_minor};
 use std::collections::HashMap;
 
 /// SONAME of NVML.
@@ -47,7 +47,7 @@ pub(crate) fn read(roots: &Roots, root: &RootFs) -> Result<Found, String> {
     if gpus.is_empty() && count > 0 && !roots.proc.join("driver/nvidia/version").exists() {
         return Err(format!("none of {count} GPUs answers: {}", warnings.join("; ")));
     }
-    let cuda = nvml.sys_cuda_driver_version().ok();
+    let cuda = nvml.cuda_driver_version().ok();
     let cuda_version = cuda.map(|v| {
         (
             unsigned(cuda_driver_version_major(v)),
@@ -55,7 +55,7 @@ pub(crate) fn read(roots: &Roots, root: &RootFs) -> Result<Found, String> {
         )
     });
     Ok(Found {
-        version: nvml.sys_driver_version().ok(),
+        version: nvml.driver_version().ok(),
         cuda_version,
         gpus,
         warnings,
@@ -66,10 +66,7 @@ pub(crate) fn read(roots: &Roots, root: &RootFs) -> Result<Found, String> {
 pub(crate) fn load(root: &RootFs) -> Result<Nvml, String> {
     let path = libraries::find(root, LIBRARY)
         .ok_or_else(|| format!("no {LIBRARY} in '{}'", root.host("/".as_ref()).display()))?;
-    Nvml::builder()
-        .lib_path(path.as_os_str())
-        .init()
-        .map_err(|error| format!("'{}': {error}", path.display()))
+    Nvml::open(&path)
 }
 
 /// Whether each GPU, by its UUID, shares one address space with the CPU, page tables included (Grace Hopper).
@@ -82,14 +79,14 @@ pub fn coherent_gpus(roots: &Roots) -> Result<HashMap<String, bool>, Error> {
     };
     let devices = (0..nvml.device_count().unwrap_or(0)).filter_map(|index| nvml.device_by_index(index).ok());
     Ok(devices
-        .filter_map(|device| Some((device.uuid().ok()?, is_coherent(&device))))
+        .filter_map(|device| Some((device.uuid().ok()?, device.is_coherent())))
         .collect())
 }
 
 fn gpu(device: &Device<'_>, index: u32) -> Result<Gpu, NvmlError> {
     let pci = device.pci_info()?;
     let pci_device_id = (pci.pci_device_id >> 16) as u16;
-    let capability = optional(device.cuda_compute_capability())?.map(|c| (unsigned(c.major), unsigned(c.minor)));
+    let capability = optional(device.compute_capability())?.map(|(major, minor)| (unsigned(major), unsigned(minor)));
     let by_id = chip::by_pci_id(pci_device_id);
     let of_chip = capability.or(by_id.map(|(_, capability)| capability)).unwrap_or((0, 0));
     let architecture = optional(device.architecture())?.map_or(Architecture::Unknown, Architecture::from);
@@ -103,8 +100,8 @@ fn gpu(device: &Device<'_>, index: u32) -> Result<Gpu, NvmlError> {
         brand: optional(device.brand())?.map(|brand| brand::word(&brand).to_owned()),
         architecture,
         compute_capability: capability,
-        memory_mib: optional(device.memory_info())?.map_or(0, |memory| memory.total / MIB),
-        power_limit_w: optional(device.enforced_power_limit())?.map(|limit| limit / MW_PER_W),
+        memory_mib: optional(device.memory_bytes())?.map_or(0, |bytes| bytes / MIB),
+        power_limit_w: optional(device.power_limit())?.map(|limit| limit / MW_PER_W),
         numa_node: None,
         pci_device_id,
         rt_core_generation: chip::rt_cores(of_chip, pci_device_id),

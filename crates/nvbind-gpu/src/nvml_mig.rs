@@ -1,20 +1,16 @@
 //! MIG devices through NVML.
 
 use crate::nvml::optional;
-use crate::nvml_raw::{attributes, compute_instance, gpu_instance};
+use crate::nvml_library::Device;
 use crate::{MigDevice, MigState};
-use nvml_wrapper::Device;
 use nvml_wrapper::error::NvmlError;
 use nvml_wrapper_sys::bindings::nvmlDeviceAttributes_t;
 
 const MIB: u64 = 1 << 20;
-/// `NVML_DEVICE_MIG_ENABLE`.
-const NVML_DEVICE_MIG_ENABLE: u32 = 1;
 
 /// MIG mode and MIG devices of a GPU; off where the GPU knows no MIG.
 pub(crate) fn state(gpu: &Device<'_>) -> Result<MigState, NvmlError> {
-    let mode = optional(gpu.mig_mode())?;
-    if mode.is_none_or(|mode| mode.current != NVML_DEVICE_MIG_ENABLE) {
+    if !optional(gpu.is_mig())?.unwrap_or(false) {
         return Ok(MigState::default());
     }
     let count = optional(gpu.mig_device_count())?.unwrap_or(0);
@@ -29,8 +25,8 @@ pub(crate) fn state(gpu: &Device<'_>) -> Result<MigState, NvmlError> {
 }
 
 fn mig_device(device: &Device<'_>, index: u32) -> Result<MigDevice, NvmlError> {
-    let attributes = optional(attributes(device))?;
-    let memory = optional(device.memory_info())?.map_or(0, |memory| memory.total / MIB);
+    let attributes = optional(device.attributes())?;
+    let memory = optional(device.memory_bytes())?.map_or(0, |bytes| bytes / MIB);
     let name = optional(device.name())?;
     let (profile, memory_mib) = match attributes {
         Some(found) => (profile_of(&found), found.memorySizeMB),
@@ -44,8 +40,8 @@ fn mig_device(device: &Device<'_>, index: u32) -> Result<MigDevice, NvmlError> {
             .and_then(|name| Some(name.rsplit_once("MIG ")?.1.to_owned()))
             .or(profile)
             .unwrap_or_default(),
-        gpu_instance: gpu_instance(device)?,
-        compute_instance: compute_instance(device)?,
+        gpu_instance: device.gpu_instance()?,
+        compute_instance: device.compute_instance()?,
         memory_mib,
     })
 }

@@ -3,6 +3,7 @@
 use crate::rootfs;
 use nvbind_config::Roots;
 use std::fs;
+use std::io::Read;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -10,6 +11,8 @@ use std::str::FromStr;
 const NVIDIA: u32 = 0x10de;
 /// PCI classes of a GPU without the programming interface: VGA controller, 3D controller.
 const GPU_CLASSES: [u32; 2] = [0x0300, 0x0302];
+/// Most bytes of an attribute (a page).
+const ATTRIBUTE: usize = 4096;
 /// Kernel drivers that are not NVIDIA's own.
 const FREE_DRIVERS: [&str; 3] = ["nouveau", "nova", "nova_core"];
 
@@ -75,8 +78,14 @@ pub(crate) fn numa_node(roots: &Roots, bus_id: &str) -> Option<u32> {
 
 /// A one-line attribute file.
 pub(crate) fn attribute(roots: &Roots, bus_id: &str, name: &str) -> Option<String> {
-    let text = fs::read_to_string(folder(roots, bus_id).join(name)).ok()?;
-    Some(text.trim().to_owned()).filter(|text| !text.is_empty())
+    // sysfs gives an attribute whole with one read: its size need not be asked, nor its end looked for.
+    let mut buffer = [0; ATTRIBUTE];
+    let length = fs::File::open(folder(roots, bus_id).join(name))
+        .ok()?
+        .read(&mut buffer)
+        .ok()?;
+    let text = std::str::from_utf8(&buffer[..length]).ok()?.trim();
+    (!text.is_empty()).then(|| text.to_owned())
 }
 
 /// The folder of a device.

@@ -1,10 +1,10 @@
 //! A foreign root: paths in it are those of a container, links in it never lead out of it.
 
+use foldhash::fast::FixedState;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RawDir};
 use rustix::io::Errno;
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::mem::MaybeUninit;
@@ -19,6 +19,17 @@ const LINK_BUFFER: usize = 4097;
 /// Bytes that one `getdents64` fills: a folder of a thousand names takes two calls.
 const DIRECTORY_BUFFER: usize = 32 << 10;
 
+/// A map by paths as bytes, which compare and hash quicker than paths do. The names are those of a host's own driver:
+/// nobody makes them collide.
+pub(crate) type ByPath<T> = std::collections::HashMap<OsString, T, FixedState>;
+
+/// A map with room for the paths of a driver.
+pub(crate) fn by_path<T>() -> ByPath<T> {
+    /// Links and folders of a driver with 32-bit libraries, the paths that were asked for in vain not counted.
+    const USUAL: usize = 256;
+    ByPath::with_capacity_and_hasher(USUAL, FixedState::default())
+}
+
 /// A folder taken as `/`.
 ///
 /// Paths given and returned are absolute paths inside it. An absolute link in it (Debian's alternatives) is
@@ -28,12 +39,12 @@ pub(crate) struct RootFs {
     folder: OwnedFd,
     /// Its path without a slash at its end.
     root: Vec<u8>,
-    /// What paths resolved to; `None` for those that are not there. By bytes: paths compare part by part, which is slow.
-    resolved: RefCell<HashMap<OsString, Option<PathBuf>>>,
+    /// What paths resolved to; `None` for those that are not there.
+    resolved: RefCell<ByPath<Option<PathBuf>>>,
     /// The texts of links.
-    links: RefCell<HashMap<OsString, PathBuf>>,
+    links: RefCell<ByPath<PathBuf>>,
     /// The shared objects of folders that were listed, whose paths have no links.
-    listed: RefCell<HashMap<OsString, Rc<[Name]>>>,
+    listed: RefCell<ByPath<Rc<[Name]>>>,
 }
 
 /// A name in a folder.
@@ -71,8 +82,8 @@ impl RootFs {
         Ok(Self {
             folder,
             root: root.to_owned(),
-            resolved: RefCell::default(),
-            links: RefCell::default(),
+            resolved: RefCell::new(by_path()),
+            links: RefCell::new(by_path()),
             listed: RefCell::default(),
         })
     }

@@ -1,10 +1,10 @@
 //! How the GPUs hang together: NVLink, PCIe and NUMA.
 
+use crate::nvml_library::{Device, Nvml};
 use crate::rootfs::RootFs;
-use crate::{Gpu, Host, Source, nvml, nvml_raw, pci};
+use crate::{Gpu, Host, Source, nvml, pci};
 use nvbind_config::Roots;
 use nvml_wrapper::enum_wrappers::device::TopologyLevel;
-use nvml_wrapper::{Device, Nvml};
 use serde::Serialize;
 use std::fmt;
 
@@ -113,7 +113,7 @@ enum Peer {
 
 impl<'nvml> Place<'nvml> {
     fn of(roots: &Roots, nvml: Option<&'nvml Nvml>, gpu: &Gpu) -> Self {
-        let device = nvml.and_then(|nvml| nvml.device_by_uuid(gpu.uuid.as_str()).ok());
+        let device = nvml.and_then(|nvml| nvml.device_by_uuid(&gpu.uuid).ok());
         Self {
             uuid: gpu.uuid.clone(),
             bus_id: gpu.pci_bus_id.clone(),
@@ -145,13 +145,12 @@ fn peers(device: &Device<'_>) -> Vec<Peer> {
 }
 
 fn peer(device: &Device<'_>, link: u32) -> Option<Peer> {
-    let nvlink = device.link_wrapper_for(link);
-    if !nvlink.is_active().ok()? {
+    if !device.is_link_active(link).ok()? {
         return None;
     }
-    match nvml_raw::ends_at_switch(device, link) {
+    match device.ends_at_switch(link) {
         Ok(true) => Some(Peer::Switch),
-        _ => Some(Peer::Gpu(pci::sysfs_bus_id(&nvlink.remote_pci_info().ok()?.bus_id))),
+        _ => Some(Peer::Gpu(pci::sysfs_bus_id(&device.link_peer(link).ok()?.bus_id))),
     }
 }
 
@@ -187,8 +186,8 @@ fn pcie(one: &Place<'_>, other: &Place<'_>) -> Relation {
 
 fn told(one: &Place<'_>, other: &Place<'_>) -> Option<TopologyLevel> {
     let device = one.device.as_ref()?;
-    let other = device.nvml().device_by_uuid(other.uuid.as_str()).ok()?;
-    device.topology_common_ancestor(other).ok()
+    let other = device.nvml().device_by_uuid(&other.uuid).ok()?;
+    device.common_ancestor(&other).ok()
 }
 
 fn nested(one: &Place<'_>, other: &Place<'_>) -> Relation {

@@ -6,6 +6,7 @@ use crate::failure::{self, Failure};
 use clap::builder::styling::Styles;
 use clap::parser::ValueSource;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, ValueEnum};
+use std::mem::ManuallyDrop;
 use std::path::PathBuf;
 
 /// Binds NVIDIA GPUs to work: finds them, and gives containers exactly those they were promised.
@@ -44,10 +45,12 @@ impl Cli {
 
     /// `runtime configure --config` is the engine's file, as nvidia-ctk has it, and stands in for the global option there.
     fn parsed(words: Vec<String>) -> Result<Self, clap::Error> {
-        let matches = Self::command().try_get_matches_from(words)?;
-        let mut cli = Self::from_arg_matches(&matches)?;
+        // The process ends soon: taking the definitions apart again would be for nothing.
+        let mut definitions = ManuallyDrop::new(Self::command());
+        let mut matches = definitions.try_get_matches_from_mut(words)?;
+        let is_written = matches.value_source("config") == Some(ValueSource::CommandLine);
+        let mut cli = Self::from_arg_matches_mut(&mut matches)?;
         if let Command::Runtime(RuntimeCommand::Configure(args)) = &mut cli.command {
-            let is_written = matches.value_source("config") == Some(ValueSource::CommandLine);
             let from_environment = std::env::var_os("NVBIND_CONFIG").map(PathBuf::from);
             match is_written {
                 true => cli.global.config = from_environment,
@@ -58,7 +61,7 @@ impl Cli {
     }
 }
 
-/// Options of every command.
+// Options of every command.
 #[derive(Debug, Args)]
 pub(crate) struct Global {
     /// Use a simulated machine: a profile (see `nvbind sim list`) or a profile file
@@ -95,7 +98,7 @@ impl Global {
     }
 }
 
-/// Where the driver and its device nodes are looked for.
+// Where the driver and its device nodes are looked for.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct RootArgs {
     /// Folder under which the driver's files lie [default: /]

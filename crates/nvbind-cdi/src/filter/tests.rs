@@ -2,6 +2,7 @@ use super::*;
 use crate::generate::hook::COMMAND;
 use crate::{DeviceNode, Mount};
 use serde_json::{Value, json};
+use std::path::PathBuf;
 
 #[test]
 fn links_to_dropped_files_fall_with_them() {

@@ -74,7 +74,12 @@ impl Value<'_> {
 }
 
 fn indent(out: &mut String, depth: usize) {
-    out.extend(std::iter::repeat_n(' ', depth * INDENT));
+    const SPACES: &str = "                                ";
+    let count = depth * INDENT;
+    match SPACES.get(..count) {
+        Some(spaces) => out.push_str(spaces),
+        None => out.extend(std::iter::repeat_n(' ', count)),
+    }
 }
 
 fn unknown<T>(kind: &str) -> Result<T, Unwritable> {

@@ -4,6 +4,8 @@ use super::json::{self, Object};
 use crate::Error;
 use nvbind_cdi::{DeviceNode, Mount};
 use serde_json::{Value, json};
+use std::collections::{HashMap, HashSet};
+use std::ffi::OsStr;
 use std::fs::Metadata;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
@@ -23,24 +25,34 @@ pub(super) fn apply(root: &mut Object, nodes: &[DeviceNode]) -> Result<Vec<Mount
     let rootless = has_user_namespace(root);
     let owner = process_owner(root);
     let linux = json::object(root, "linux")?;
+    // What stood in a node's place gives way to it, and an edit to a later one of the same path.
+    let mut last: HashMap<&OsStr, usize> = HashMap::with_capacity(nodes.len());
+    last.extend(
+        nodes
+            .iter()
+            .enumerate()
+            .map(|(index, node)| (node.path.as_os_str(), index)),
+    );
+    let is_kept = |device: &Value| json::string(device, "path").is_none_or(|path| !last.contains_key(OsStr::new(path)));
+    json::array(linux, "devices")?.retain(is_kept);
+    let mut rules = Rules::new(linux, rootless);
     let mut binds = Vec::new();
-    for node in nodes {
+    for (index, node) in nodes.iter().enumerate() {
+        let is_last = last.get(node.path.as_os_str()) == Some(&index);
         let node = Resolved::new(node, owner)?;
         // Inside a user namespace nodes cannot be made: runtimes bind the host's node of the same path instead, which
         // is the wrong one when the node lies elsewhere on the host.
         if node.plain_file || (rootless && node.moved()) {
-            remove_device(json::array(linux, "devices")?, &node.edit.path);
             binds.push(node.bind());
             if node.plain_file {
                 continue;
             }
-        } else {
-            let devices = json::array(linux, "devices")?;
-            remove_device(devices, &node.edit.path);
-            devices.push(node.device()?);
+        } else if is_last {
+            json::array(linux, "devices")?.push(node.device()?);
         }
-        add_rule(linux, &node, rootless)?;
+        rules.add(&node);
     }
+    rules.put(linux)?;
     Ok(binds)
 }
 
@@ -197,39 +209,69 @@ fn device_numbers(metadata: &Metadata) -> (i64, i64) {
     (rustix::fs::major(device).into(), rustix::fs::minor(device).into())
 }
 
-fn remove_device(devices: &mut Vec<Value>, path: &Path) {
-    let path = path.to_str();
-    devices.retain(|device| json::string(device, "path") != path);
+/// The rules of the device cgroup that let the container open its nodes. The bundle's own keep their order, so a rule
+/// that denies everything stays first.
+struct Rules {
+    /// Whether the bundle has a device cgroup, or gets one.
+    is_used: bool,
+    /// Whether the bundle has no rule of its own.
+    is_first: bool,
+    /// What is allowed: type, numbers, access.
+    allowed: HashSet<(String, i64, i64, String)>,
+    new: Vec<Value>,
 }
 
-/// Lets the container open the node. The list keeps its order, so a rule that denies everything stays first.
-fn add_rule(linux: &mut Object, node: &Resolved<'_>, rootless: bool) -> Result<(), Error> {
-    if node.kind == "p" {
-        return Ok(());
+impl Rules {
+    fn new(linux: &Object, rootless: bool) -> Self {
+        let listed = linux
+            .get("resources")
+            .and_then(|resources| resources.get("devices"))
+            .and_then(Value::as_array);
+        let is_first = listed.is_none_or(Vec::is_empty);
+        Self {
+            // A rootless bundle has no device cgroup; a first rule would make runc load one, which it may not.
+            is_used: !(is_first && rootless),
+            is_first,
+            allowed: listed.into_iter().flatten().filter_map(allowed).collect(),
+            new: Vec::new(),
+        }
     }
-    let listed = linux
-        .get("resources")
-        .and_then(|resources| resources.get("devices"))
-        .and_then(Value::as_array);
-    let empty = listed.is_none_or(Vec::is_empty);
-    if empty && rootless {
-        // A rootless bundle has no device cgroup; a first rule would make runc load one, which it may not.
-        return Ok(());
+
+    /// Lets the container open the node.
+    fn add(&mut self, node: &Resolved<'_>) {
+        if !self.is_used || node.kind == "p" {
+            return;
+        }
+        let access = node.edit.permissions.as_deref().filter(|access| !access.is_empty());
+        let access = access.unwrap_or(DEFAULT_ACCESS);
+        let key = (node.kind.to_owned(), node.major, node.minor, access.to_owned());
+        if self.allowed.insert(key) {
+            self.new.push(
+                json!({ "allow": true, "type": node.kind, "major": node.major, "minor": node.minor, "access": access }),
+            );
+        }
     }
-    let rules = json::array(json::object(linux, "resources")?, "devices")?;
-    if empty {
-        // What runc does anyway for a list without rules, said aloud for runtimes that would allow everything.
-        rules.push(json!({ "allow": false, "access": "rwm" }));
+
+    /// Puts the new rules behind the others.
+    fn put(self, linux: &mut Object) -> Result<(), Error> {
+        if self.new.is_empty() {
+            return Ok(());
+        }
+        let rules = json::array(json::object(linux, "resources")?, "devices")?;
+        if self.is_first {
+            // What runc does anyway for a list without rules, said aloud for runtimes that would allow everything.
+            rules.push(json!({ "allow": false, "access": "rwm" }));
+        }
+        rules.extend(self.new);
+        Ok(())
     }
-    let access = node
-        .edit
-        .permissions
-        .as_deref()
-        .filter(|access| !access.is_empty())
-        .unwrap_or(DEFAULT_ACCESS);
-    let rule = json!({ "allow": true, "type": node.kind, "major": node.major, "minor": node.minor, "access": access });
-    if !rules.contains(&rule) {
-        rules.push(rule);
-    }
-    Ok(())
+}
+
+/// What a rule allows, if it allows one device and says nothing else.
+fn allowed(rule: &Value) -> Option<(String, i64, i64, String)> {
+    let is_plain = rule.as_object()?.len() == 5 && rule.get("allow") == Some(&Value::Bool(true));
+    let text = |key: &str| Some(rule.get(key)?.as_str()?.to_owned());
+    let number = |key: &str| rule.get(key)?.as_i64();
+    let found = (text("type")?, number("major")?, number("minor")?, text("access")?);
+    is_plain.then_some(found)
 }

@@ -13,6 +13,7 @@ use crate::hook::{COMMAND, Warnings, compat, ldcache, links, musl, params};
 use nvbind_cdi::{Edits, Hook, Mount};
 use serde_json::Value;
 use std::collections::HashSet;
+use std::ffi::OsStr;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
@@ -219,11 +220,11 @@ fn has_mount(config: &Value, folder: &Path) -> bool {
 
 /// The libraries that will be in the container, with the flags of what is mounted into their folder.
 fn libraries(root: &Root, arguments: &Arguments, mounts: &[Mount]) -> Vec<Library> {
-    let mounted = mounts.iter().map(|mount| mount.container_path.as_path());
-    let given: HashSet<&Path> = arguments
+    let mounted = mounts.iter().map(|mount| mount.container_path.as_os_str());
+    let given: HashSet<&OsStr> = arguments
         .links
         .iter()
-        .map(|link| link.path.as_path())
+        .map(|link| link.path.as_os_str())
         .chain(mounted)
         .collect();
     let mut libraries = Vec::with_capacity(arguments.libraries.len());
@@ -236,7 +237,7 @@ fn libraries(root: &Root, arguments: &Arguments, mounts: &[Mount]) -> Vec<Librar
             Some(last) if last.0 == parent => known.insert(last),
             _ => known.insert((parent, root.folder(parent).ok(), flags_of_folder(parent, mounts))),
         };
-        let is_there = given.contains(path.as_path()) || folder.as_ref().is_some_and(|folder| folder.has(name));
+        let is_there = given.contains(path.as_os_str()) || folder.as_ref().is_some_and(|folder| folder.has(name));
         if let (true, Some(flags)) = (is_there, *flags) {
             libraries.push(Library {
                 path: path.clone(),

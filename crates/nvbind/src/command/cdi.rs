@@ -15,6 +15,7 @@ use serde::Serialize;
 use std::path::{Path, PathBuf};
 
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub(crate) enum CdiCommand {
     /// Make the spec of this host
     Generate(Box<GenerateArgs>),

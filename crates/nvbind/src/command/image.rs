@@ -16,6 +16,7 @@ use serde::Serialize;
 
 /// The commands.
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub(crate) enum ImageCommand {
     /// Fetch an image from its registry
     Pull(PullArgs),

@@ -21,8 +21,10 @@ use crate::context::Context;
 use crate::failure::Failure;
 use clap::Subcommand;
 
-/// The commands.
+/// The commands. The options of one are defined when it is named (`defer`), here and below. What a struct of options is
+/// for stands in plain comments: clap would take a documentation comment for the command's own words then.
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub(crate) enum Command {
     /// Show the driver, the GPUs and how they hang together
     Info(info::InfoArgs),

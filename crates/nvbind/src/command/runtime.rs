@@ -9,6 +9,7 @@ use nvbind_engine::find_shim;
 use std::path::{Path, PathBuf};
 
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub(crate) enum RuntimeCommand {
     /// Tell an engine of nvbind-runtime, or take that back
     Configure(Box<ConfigureArgs>),
@@ -16,7 +17,7 @@ pub(crate) enum RuntimeCommand {
     Alias(AliasArgs),
 }
 
-/// The options of `nvidia-ctk runtime configure`, by the same names.
+// The options of `nvidia-ctk runtime configure`, by the same names.
 #[derive(Debug, Args)]
 #[command(
     after_help = "--config is here the engine's file, as with nvidia-ctk; nvbind's own can be named in NVBIND_CONFIG."

@@ -13,6 +13,7 @@ use nvbind_workload::Size;
 use serde::Serialize;
 
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub(crate) enum SimCommand {
     /// List the machines that can be simulated
     List(FormatArgs),
@@ -109,6 +110,7 @@ pub(crate) struct XidArgs {
 }
 
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub(crate) enum ProcessCommand {
     /// Start a process
     Add(ProcessAddArgs),

@@ -21,6 +21,7 @@ const MODULES: [&str; 3] = ["nvidia", "nvidia-uvm", "nvidia-modeset"];
 const MODPROBE: &str = "/sbin/modprobe";
 
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub(crate) enum SystemCommand {
     /// Link /dev/char/MAJOR:MINOR to the driver's device nodes, by which systemd finds them when it sets up cgroups anew
     CreateDevCharSymlinks(LinkArgs),
@@ -28,7 +29,7 @@ pub(crate) enum SystemCommand {
     CreateDeviceNodes(NodeArgs),
 }
 
-/// The options of `nvidia-ctk system create-dev-char-symlinks`, by the same names.
+// The options of `nvidia-ctk system create-dev-char-symlinks`, by the same names.
 #[derive(Debug, Args)]
 pub(crate) struct LinkArgs {
     /// Folder of the links [default: /dev/char of the machine]
@@ -50,7 +51,7 @@ pub(crate) struct LinkArgs {
     dry_run: bool,
 }
 
-/// The options of `nvidia-ctk system create-device-nodes`, by the same names.
+// The options of `nvidia-ctk system create-device-nodes`, by the same names.
 #[derive(Debug, Args)]
 pub(crate) struct NodeArgs {
     #[command(flatten)]

@@ -20,7 +20,7 @@ const OWN_DRIVER_ROOT: &str = "NVBIND_HOST_DRIVER_ROOT";
 /// Start of the names of NVIDIA's hook programs.
 const OTHER_HOOK: &str = "nvidia-";
 
-/// The options of `nvidia-ctk cdi generate`, by the same names and variables.
+// The options of `nvidia-ctk cdi generate`, by the same names and variables.
 #[derive(Debug, Args)]
 pub(crate) struct GenerateArgs {
     /// Write to this file instead of stdout

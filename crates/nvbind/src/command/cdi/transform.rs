@@ -13,6 +13,7 @@ const STDIN: &str = "-";
 const MAX_BYTES: u64 = 16 << 20;
 
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub(crate) enum TransformCommand {
     /// Put another root in the place of the one that paths begin with
     Root(RootArgs),

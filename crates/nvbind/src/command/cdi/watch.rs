@@ -15,7 +15,7 @@ use std::process::{Command, Stdio};
 /// The kind that is written to `nvidia.yaml`, as the toolkit does; others get a file of their own name.
 const USUAL_KIND: (&str, &str) = ("nvidia.com", "gpu");
 
-/// The options of `cdi generate`, and how the watch goes.
+// The options of `cdi generate`, and how the watch goes.
 #[derive(Debug, Args)]
 pub(crate) struct WatchArgs {
     /// Look once, write the spec if it is not right, and end

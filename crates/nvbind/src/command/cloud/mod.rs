@@ -23,6 +23,7 @@ use clap::Subcommand;
 
 /// The commands of `nvbind cloud`.
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub(crate) enum CloudCommand {
     /// Run a workload on the best machines there are, and keep it alive
     Deploy(Box<deploy::DeployArgs>),

@@ -12,6 +12,7 @@ use std::path::PathBuf;
 
 /// What can be tried.
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub(crate) enum SimulateCommand {
     /// A job with a deadline on spot capacity that comes and goes
     Spot(SpotArgs),
