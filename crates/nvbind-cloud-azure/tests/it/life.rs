@@ -9,6 +9,13 @@ use nvbind_testkit::wait_until;
 use serde_json::json;
 use std::time::Instant;
 
+/// The kinds of all that is listed, sorted: firewall and network are made side by side.
+fn kinds(cloud: &mut Cloud) -> Vec<ResourceKind> {
+    let mut kinds: Vec<ResourceKind> = cloud.list().into_iter().map(|resource| resource.kind).collect();
+    kinds.sort();
+    kinds
+}
+
 #[test]
 fn a_machine_on_demand_is_made_found_and_leaves_nothing() {
     let mut cloud = Cloud::start();
@@ -45,14 +52,9 @@ fn a_machine_on_demand_is_made_found_and_leaves_nothing() {
     assert_eq!(cloud.azure.describe(&reference), Ok(Some(running)));
 
     let listed = cloud.list();
-    let kinds: Vec<ResourceKind> = {
-        let mut kinds: Vec<_> = listed.iter().map(|resource| resource.kind).collect();
-        kinds.sort();
-        kinds
-    };
     use ResourceKind::{Address, Disk, Firewall, Group, Machine, Network, NetworkInterface};
     assert_eq!(
-        kinds,
+        kinds(&mut cloud),
         [Machine, Disk, Address, NetworkInterface, Firewall, Network, Group]
     );
     for resource in &listed {
@@ -80,11 +82,7 @@ fn a_machine_on_demand_is_made_found_and_leaves_nothing() {
             .is_none_or(|machine| machine.state == MachineState::Stopping)
     );
     wait_until("the end of the machine", || cloud.describe(&order).is_none());
-    let left = cloud
-        .list()
-        .into_iter()
-        .map(|resource| resource.kind)
-        .collect::<Vec<_>>();
+    let left = kinds(&mut cloud);
     assert_eq!(
         left,
         [Firewall, Network, Group],
@@ -112,11 +110,7 @@ fn a_spot_machine_is_evicted_with_all_that_is_its() {
     let going = cloud.wait_for(&order, MachineState::Stopping);
     assert!(going.is_interrupted && going.ended_because.is_some(), "{going:?}");
     wait_until("the eviction", || cloud.describe(&order).is_none());
-    let left = cloud
-        .list()
-        .into_iter()
-        .map(|resource| resource.kind)
-        .collect::<Vec<_>>();
+    let left = kinds(&mut cloud);
     assert_eq!(
         left,
         [ResourceKind::Firewall, ResourceKind::Network, ResourceKind::Group]
