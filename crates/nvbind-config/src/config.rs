@@ -138,6 +138,8 @@ pub struct CloudConfig {
     pub providers: Vec<String>,
     /// The user's own hosts, as `ssh` takes them: `[USER@]HOST` or a name of the ssh configuration.
     pub hosts: Vec<String>,
+    /// Configuration file of `ssh` for them; the user's own when not set.
+    pub ssh_config: Option<PathBuf>,
     /// What an hour of an own host is reckoned to cost.
     pub host_price: Usd,
     /// Price of an hour up to which clouds are used while the own hosts are full; any price when not set.
@@ -157,6 +159,7 @@ impl Default for CloudConfig {
         Self {
             providers: Vec::new(),
             hosts: Vec::new(),
+            ssh_config: None,
             host_price: Usd::default(),
             burst_price: None,
             budget_daily: None,

@@ -146,6 +146,7 @@ pub(crate) const KEYS: &[Key] = &[
         Setter::Words(PROVIDERS, |c, v| c.cloud.providers = v),
     ),
     key("cloud", "hosts", Setter::Words(&[], |c, v| c.cloud.hosts = v)),
+    key("cloud", "ssh_config", Setter::Path(|c, v| c.cloud.ssh_config = v)),
     key(
         "cloud",
         "host_price",

@@ -62,6 +62,8 @@ pub struct Tools {
     pub programs: Arc<Kit>,
     /// How patient it is.
     pub patience: Patience,
+    /// Configuration of `ssh` for the user's own hosts; `None` for the user's own.
+    pub ssh_config: Option<std::path::PathBuf>,
 }
 
 /// When a controller is done.
@@ -229,7 +231,7 @@ impl Controller {
         };
         self.asked.insert(attempt.id);
         let target = (call == Call::Delete)
-            .then(|| target(&self.state, deployment, attempt).ok())
+            .then(|| target(&self.state, deployment, attempt, self.tools.ssh_config.as_deref()).ok())
             .flatten();
         let stop = target.map(|target| call::Stop {
             target,

@@ -160,7 +160,7 @@ impl Controller {
         attempts: &[Attempt],
         attempt: &Attempt,
     ) -> Result<(), StateError> {
-        let target = match target(&self.state, deployment, attempt) {
+        let target = match target(&self.state, deployment, attempt, self.tools.ssh_config.as_deref()) {
             Ok(target) => target,
             Err(error) => return self.useless(attempt.clone(), &error),
         };
@@ -386,11 +386,19 @@ pub(super) fn forget(state: &State, deployment: i64) {
     let _ = std::fs::remove_dir_all(key_folder(state, deployment));
 }
 
-/// How an attempt's machine is reached.
-pub fn target(state: &State, deployment: &Deployment, attempt: &Attempt) -> Result<Target, HostError> {
+/// How an attempt's machine is reached; the user's own hosts by that configuration of `ssh`, or the user's own.
+pub fn target(
+    state: &State,
+    deployment: &Deployment,
+    attempt: &Attempt,
+    ssh_config: Option<&Path>,
+) -> Result<Target, HostError> {
     let address = attempt.address.as_deref().unwrap_or_default();
     if attempt.provider == ProviderName::Hosts {
-        return Ok(Target::own(address)?);
+        return Ok(Target {
+            config: ssh_config.map(Path::to_owned),
+            ..Target::own(address)?
+        });
     }
     let folder = key_folder(state, deployment.id);
     let (user, name) = (&deployment.spec.user, &attempt.order.name);

@@ -73,6 +73,13 @@ impl Target {
         &self.destination
     }
 
+    /// `ssh` to it, for a person: a command there, or a shell when there is none.
+    pub fn command(&self, argv: &[String]) -> std::process::Command {
+        let mut command = std::process::Command::new("ssh");
+        command.args(self.options()).arg("--").arg(&self.destination).args(argv);
+        command
+    }
+
     /// The options that say where it is and how it is known.
     pub(super) fn options(&self) -> Vec<String> {
         let mut options = Vec::new();

@@ -70,6 +70,17 @@ impl Scope {
     }
 }
 
+impl std::fmt::Display for Types {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::All => f.write_str("all"),
+            Self::One(name) => f.write_str(name),
+            Self::Family { name, from_vcpus: 0 } => f.write_str(name),
+            Self::Family { name, from_vcpus } => write!(f, "{name} from {from_vcpus} vCPUs"),
+        }
+    }
+}
+
 impl Types {
     fn cover(&self, offer: &Offer) -> bool {
         match self {

@@ -82,7 +82,6 @@ pub(crate) fn run(command: Command, context: &Context) -> Result<u8, Failure> {
         Command::Sim(command) => sim::run(&command, context),
         #[cfg(feature = "cloud")]
         Command::Cloud(command) => cloud::run(&command, context),
-        Command::Cloud(command) => cloud::run(&context, &command),
         Command::Completions(args) => completions::run(&args),
         Command::Man(args) => man::run(&args),
     }

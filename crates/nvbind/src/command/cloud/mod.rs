@@ -60,6 +60,7 @@ pub(crate) enum CloudCommand {
     /// Say where a workload would go, what it would cost there, and why not elsewhere
     Explain(Box<explain::ExplainArgs>),
     /// Ask the providers for their prices, show those there are
+    #[command(subcommand)]
     Catalog(catalog::CatalogCommand),
     /// Try policies on recorded or made-up days, without an account
     #[command(subcommand)]

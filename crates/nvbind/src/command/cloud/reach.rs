@@ -38,7 +38,7 @@ pub(crate) struct SshArgs {
 pub(crate) fn logs(args: &LogsArgs, context: &Context) -> Result<u8, Failure> {
     let state = State::open(&context.config()?.state_dir())?;
     let (deployment, attempt) = machine(&state, &args.name, args.node)?;
-    let node = tools::node(&state, &deployment, &attempt)?;
+    let node = tools::node(context, &state, &deployment, &attempt)?;
     let token = nvbind_cloud::controller::run_token(&attempt);
     node.logs(&token, args.tail, args.follow, &mut std::io::stdout())?;
     Ok(0)
@@ -47,7 +47,7 @@ pub(crate) fn logs(args: &LogsArgs, context: &Context) -> Result<u8, Failure> {
 pub(crate) fn ssh(args: &SshArgs, context: &Context) -> Result<u8, Failure> {
     let state = State::open(&context.config()?.state_dir())?;
     let (deployment, attempt) = machine(&state, &args.name, args.node)?;
-    let mut command = tools::target(&state, &deployment, &attempt)?.command(&args.command);
+    let mut command = tools::target(context, &state, &deployment, &attempt)?.command(&args.command);
     Err(Failure::io("cannot start ssh", &command.exec()))
 }
 

@@ -31,7 +31,7 @@ pub(super) fn spec(args: &DeployArgs, context: &Context) -> Result<DeploymentSpe
     run.remove("name");
     spec.run = toml::to_string(&run).map_err(|error| Failure::from_error(&error, FAILED))?;
     // Whether the machine could make anything of it is better known here and now.
-    Draft::from_toml(&spec.run).map_err(|error| Failure::usage(format!("the workload: {error}")))?;
+    Draft::from_text(&spec.run)?;
     spec.secrets.extend(args.secret.iter().cloned());
     tools::check_secrets(&spec)?;
     take_options(&mut spec, args)?;
@@ -62,7 +62,9 @@ fn from_file(file: &Path, context: &Context) -> Result<DeploymentSpec, Failure> 
     match is_yaml {
         true => {
             let image = context.config()?.cloud.default_image;
-            nvbind_cloud::skypilot::parse(&text, image.as_deref()).map_err(|error| at(error.to_string()))
+            let task = nvbind_cloud::skypilot::parse(&text, image.as_deref()).map_err(|error| at(error.to_string()))?;
+            task.notes.iter().for_each(|note| output::warn(note));
+            Ok(task.spec)
         }
         false => nvbind_cloud::file::parse(&text).map_err(|error| at(error.to_string())),
     }
@@ -72,7 +74,11 @@ fn from_file(file: &Path, context: &Context) -> Result<DeploymentSpec, Failure> 
 fn fill(run: &mut Table, args: &DeployArgs) -> Result<(), Failure> {
     if let Some(asked) = &args.workload {
         let workload = find_workload(asked)?;
-        for (key, value) in [("image", workload.image), ("profile", workload.profile)] {
+        for (key, value) in [
+            ("image", workload.image),
+            ("profile", workload.profile),
+            ("capabilities", workload.capabilities),
+        ] {
             run.entry(key).or_insert_with(|| value.into());
         }
     }

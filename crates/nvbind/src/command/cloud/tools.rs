@@ -2,12 +2,11 @@
 
 use crate::context::Context;
 use crate::failure::{FAILED, Failure, NOT_FOUND};
-use nvbind_cloud::catalog::{Catalog, Offer, ProviderName};
+use nvbind_cloud::catalog::{Arch, Catalog, Offer, Prices, ProviderName};
 use nvbind_cloud::controller::{self, Market, Patience, Providers, Tools};
 use nvbind_cloud::host::{HostEntry, HostError, HostsProvider, Kit, Node, Target};
-use nvbind_cloud::money::Budget;
 use nvbind_cloud::place::{Facts, OfferIndex, Survey};
-use nvbind_cloud::provider::{Provider, ProviderError, launch};
+use nvbind_cloud::provider::{ErrorClass, Provider, ProviderError, launch};
 use nvbind_cloud::state::State;
 use nvbind_cloud::{Attempt, Deployment, DeploymentSpec};
 use nvbind_config::{CloudConfig, Config};
@@ -75,7 +74,9 @@ pub(super) fn providers(context: &Context) -> Result<Providers, Failure> {
 fn start(name: ProviderName, cloud: &CloudConfig) -> Result<Box<dyn Provider>, ProviderError> {
     match name {
         ProviderName::Hosts => Ok(Box::new(hosts(cloud)?)),
-        name => Ok(Box::new(launch(name)?)),
+        name => Ok(Box::new(launch(name).map_err(|error| {
+            ProviderError::new(ErrorClass::Credentials, "ProviderMissing", error.to_string())
+        })?)),
     }
 }
 
@@ -85,9 +86,13 @@ fn hosts(cloud: &CloudConfig) -> Result<HostsProvider, ProviderError> {
         usd_h: cloud.host_price.usd(),
         region: nvbind_cloud::host::REGION.to_owned(),
     };
-    let bad = |error: HostError| error.into_refusal();
-    let kit = Kit::of_this_program().map_err(bad)?;
-    HostsProvider::new(cloud.hosts.iter().map(entry).collect(), kit).map_err(bad)
+    let kit = Kit::of_this_program().map_err(HostError::into_refusal)?;
+    let hosts = HostsProvider::new(cloud.hosts.iter().map(entry).collect(), kit)
+        .map_err(|error| HostError::from(error).into_refusal())?;
+    Ok(match &cloud.ssh_config {
+        Some(path) => hosts.with_ssh_config(path.clone()),
+        None => hosts,
+    })
 }
 
 /// Everything that a controller works with.
@@ -98,37 +103,31 @@ pub(super) fn tools(context: &Context) -> Result<Tools, Failure> {
         return Err(Failure::new(NOT_FOUND, NOTHING_USED));
     }
     let mut market = Market::new(offers(&config, &used)?);
-    let usd = |amount: &Option<nvbind_config::Usd>| amount.as_ref().map(|amount| amount.usd());
     market.host_usd_h = Some(config.cloud.host_price.usd());
-    market.budget = Budget {
-        daily_usd: usd(&config.cloud.budget_daily),
-        monthly_usd: usd(&config.cloud.budget_monthly),
-        mode: config
-            .cloud
-            .budget_mode
-            .parse()
-            .map_err(|error: nvbind_cloud::money::UnknownBudgetMode| Failure::usage(error.to_string()))?,
-    };
+    market.budget = super::budget::limits(&config.cloud);
     Ok(Tools {
         providers: providers(context)?,
         market: Arc::new(market),
         programs: Arc::new(Kit::of_this_program()?),
         patience: Patience::default(),
+        ssh_config: config.cloud.ssh_config.clone(),
     })
 }
 
 /// What the used providers offer: the catalog with the prices that were read last, and the hosts as they are.
 pub(super) fn offers(config: &Config, used: &[ProviderName]) -> Result<Vec<Offer>, Failure> {
-    let mut offers = Catalog::embedded()?.offers();
-    offers.retain(|offer| used.contains(&offer.provider));
+    let prices = Prices::read(&config.state_dir())?;
+    let mut offers = Catalog::embedded()?.offers_with(&prices);
+    // Machines get this program: they must be of its kind.
+    offers.retain(|offer| used.contains(&offer.provider) && offer.arch == Arch::HERE);
     if used.contains(&ProviderName::Hosts) {
         if let Some(most) = &config.cloud.burst_price {
             offers.retain(|offer| offer.usd_h <= most.usd());
         }
         let hosts = hosts(&config.cloud).map_err(|error| Failure::usage(error.to_string()))?;
         for probe in hosts.probe() {
-            match probe.offer {
-                Ok(offer) => offers.push(offer),
+            match probe.found {
+                Ok((offer, _)) => offers.push(offer),
                 Err(error) => crate::output::warn(&error.to_string()),
             }
         }
@@ -173,13 +172,24 @@ pub(super) fn user_name() -> String {
 }
 
 /// How an attempt's machine is reached.
-pub(super) fn target(state: &State, deployment: &Deployment, attempt: &Attempt) -> Result<Target, Failure> {
-    Ok(controller::target(state, deployment, attempt)?)
+pub(super) fn target(
+    context: &Context,
+    state: &State,
+    deployment: &Deployment,
+    attempt: &Attempt,
+) -> Result<Target, Failure> {
+    let ssh_config = context.config()?.cloud.ssh_config;
+    Ok(controller::target(state, deployment, attempt, ssh_config.as_deref())?)
 }
 
 /// A connection to an attempt's machine.
-pub(super) fn node(state: &State, deployment: &Deployment, attempt: &Attempt) -> Result<Node, Failure> {
-    Ok(Node::connect(target(state, deployment, attempt)?)?)
+pub(super) fn node(
+    context: &Context,
+    state: &State,
+    deployment: &Deployment,
+    attempt: &Attempt,
+) -> Result<Node, Failure> {
+    Ok(Node::connect(target(context, state, deployment, attempt)?)?)
 }
 
 /// Lifts the blocks that hold until a provider's account was found in order.
