@@ -1,8 +1,9 @@
 //! How much the GPUs do.
 
+use crate::nvml_library::{Device, Nvml};
 use crate::{Error, nvml};
 use nvbind_config::Roots;
-use nvml_wrapper::{Device, Nvml};
+
 
 const MIB: u64 = 1 << 20;
 
@@ -38,10 +39,10 @@ impl Meter {
 }
 
 fn reading(device: &Device<'_>) -> Option<Reading> {
-    let memory = device.memory_info().ok()?;
+    let memory = device.memory().ok()?;
     Some(Reading {
         uuid: device.uuid().ok()?,
-        percent: device.utilization_rates().ok()?.gpu,
+        percent: device.gpu_percent().ok()?,
         memory_used_mib: memory.used / MIB,
         memory_mib: memory.total / MIB,
     })

@@ -13,7 +13,7 @@ use nvml_wrapper_sys::bindings::{
     nvmlDevice_t, nvmlDeviceAddressingMode_v1_t, nvmlDeviceAddressingModeType_t_NVML_DEVICE_ADDRESSING_MODE_ATS as ATS,
     nvmlDeviceAttributes_t, nvmlEccCounterType_enum_NVML_VOLATILE_ECC as VOLATILE,
     nvmlEnableState_enum_NVML_FEATURE_ENABLED as ENABLED,
-    nvmlIntNvLinkDeviceType_enum_NVML_NVLINK_DEVICE_TYPE_SWITCH as SWITCH, nvmlMemory_v2_t,
+    nvmlIntNvLinkDeviceType_enum_NVML_NVLINK_DEVICE_TYPE_SWITCH as SWITCH, nvmlMemory_v2_t, nvmlUtilization_t,
     nvmlMemoryErrorType_enum_NVML_MEMORY_ERROR_TYPE_UNCORRECTED as UNCORRECTED, nvmlPciInfo_t, nvmlReturn_t,
 };
 use std::ffi::{CStr, CString, c_char, c_int, c_uint, c_ulonglong};
@@ -176,6 +176,11 @@ impl Device<'_> {
 
     /// Its memory in bytes.
     pub(crate) fn memory_bytes(&self) -> Result<u64, NvmlError> {
+        Ok(self.memory()?.total)
+    }
+
+    /// Its memory and what is used of it, in bytes.
+    pub(crate) fn memory(&self) -> Result<nvmlMemory_v2_t, NvmlError> {
         let empty = nvmlMemory_v2_t {
             version: struct_version::<nvmlMemory_v2_t>(2),
             total: 0,
@@ -183,7 +188,13 @@ impl Device<'_> {
             free: 0,
             used: 0,
         };
-        Ok(self.ask(c"nvmlDeviceGetMemoryInfo_v2", empty)?.total)
+        self.ask(c"nvmlDeviceGetMemoryInfo_v2", empty)
+    }
+
+    /// Share of the last sampling period in which a kernel ran, in a hundred.
+    pub(crate) fn gpu_percent(&self) -> Result<u32, NvmlError> {
+        let empty = nvmlUtilization_t { gpu: 0, memory: 0 };
+        Ok(self.ask(c"nvmlDeviceGetUtilizationRates", empty)?.gpu)
     }
 
     /// The power that it may draw, in mW.

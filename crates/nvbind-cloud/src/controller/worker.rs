@@ -395,10 +395,9 @@ pub fn target(
 ) -> Result<Target, HostError> {
     let address = attempt.address.as_deref().unwrap_or_default();
     if attempt.provider == ProviderName::Hosts {
-        return Ok(Target {
-            config: ssh_config.map(Path::to_owned),
-            ..Target::own(address)?
-        });
+        let mut target = Target::own(address)?;
+        target.config = ssh_config.map(Path::to_owned);
+        return Ok(target);
     }
     let folder = key_folder(state, deployment.id);
     let (user, name) = (&deployment.spec.user, &attempt.order.name);
