@@ -5,7 +5,7 @@ export CARGO_TARGET_DIR ?= $(CURDIR)/target
 PREFIX ?= /usr/local
 BUILD := $(CURDIR)/build
 
-.PHONY: help demo test bench attacks fuzz build install install-units uninstall lint features setup setup-test
+.PHONY: help demo providers cloud-demo test bench attacks fuzz build install install-units uninstall lint features setup setup-test
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -22,6 +22,13 @@ build: setup ## build everything into build/bin and build/lib/nvbind
 demo: build ## run a container with two of eight simulated GPUs
 	@scripts/setup demo
 	@scripts/demo $(BUILD)
+
+providers: build ## build the programs for AWS, GCP and Azure, too (minutes, 6 GiB)
+	@scripts/build-providers $(BUILD)
+
+cloud-demo: providers ## deployments on emulated clouds and SSH hosts that lose their machines and go on
+	@scripts/setup test
+	@scripts/cloud-demo $(BUILD)
 
 test: setup-test ## format, clippy, licences, docs, features, every test
 	@scripts/test
@@ -43,6 +50,7 @@ install: build install-units ## install to PREFIX (default /usr/local)
 	    $(DESTDIR)$(PREFIX)/share/bash-completion/completions
 	install -m 755 $(BUILD)/bin/nvbind $(BUILD)/bin/nvbind-runtime $(BUILD)/bin/nvbind-hook $(DESTDIR)$(PREFIX)/bin/
 	install -m 644 $(BUILD)/lib/nvbind/libnvbind_sim_nvml.so $(DESTDIR)$(PREFIX)/lib/nvbind/
+	[ ! -d $(BUILD)/libexec/nvbind ] || install -D -m 755 -t $(DESTDIR)$(PREFIX)/libexec/nvbind $(BUILD)/libexec/nvbind/*
 	$(BUILD)/bin/nvbind man --output $(DESTDIR)$(PREFIX)/share/man/man1
 	$(BUILD)/bin/nvbind completions bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/nvbind
 
@@ -55,4 +63,4 @@ uninstall: ## remove what install put there
 	rm -f $(DESTDIR)$(PREFIX)/bin/nvbind $(DESTDIR)$(PREFIX)/bin/nvbind-runtime $(DESTDIR)$(PREFIX)/bin/nvbind-hook \
 	    $(DESTDIR)$(PREFIX)/lib/systemd/system/nvbind-cdi-watch.service $(DESTDIR)$(PREFIX)/lib/udev/rules.d/60-nvbind.rules \
 	    $(DESTDIR)$(PREFIX)/share/man/man1/nvbind*.1 $(DESTDIR)$(PREFIX)/share/bash-completion/completions/nvbind
-	rm -rf $(DESTDIR)$(PREFIX)/lib/nvbind
+	rm -rf $(DESTDIR)$(PREFIX)/lib/nvbind $(DESTDIR)$(PREFIX)/libexec/nvbind

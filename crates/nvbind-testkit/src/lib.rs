@@ -24,7 +24,7 @@ pub use gpu::FakeGpus;
 pub use layout::{LayoutWriter, Packing, TarWriter, pack, small_image, small_tar};
 pub use machines::Machines;
 pub use podman::PodmanEnv;
-pub use program::{example, library, program};
+pub use program::{example, library, program, provider};
 pub use registry::{Cut, CuttingProxy, Registry};
 pub use rootfs::{cache_dir, debian_rootfs, small_rootfs, tar_of};
 pub use terminal::Terminal;

@@ -10,6 +10,14 @@ pub fn program(package: &str, name: &str) -> PathBuf {
     profile_dir().join(name)
 }
 
+/// A program of a provider, built if need be as the whole workspace is: built by itself it would want large dependencies once more, with
+/// other features.
+pub fn provider(name: &str) -> PathBuf {
+    let program = format!("nvbind-provider-{name}");
+    cargo(&["--workspace", "--bin", &program]);
+    profile_dir().join(program)
+}
+
 /// An example of a crate of this workspace, built if need be.
 pub fn example(package: &str, name: &str) -> PathBuf {
     build(package, &["--example", name]);
@@ -23,14 +31,18 @@ pub fn library(package: &str) -> PathBuf {
 }
 
 fn build(package: &str, target: &[&str]) {
+    cargo(&[&["--package", package], target].concat());
+}
+
+fn cargo(arguments: &[&str]) {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     // Asked when the test runs: a target folder that two checkouts share may hold this crate as built from the other.
     let package_dir = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
     let workspace = Path::new(&package_dir).join("../..");
     let mut build = Command::new(cargo);
     build
-        .args(["build", "--quiet", "--offline", "--package", package])
-        .args(target)
+        .args(["build", "--quiet", "--offline"])
+        .args(arguments)
         .current_dir(workspace);
     build
         .arg("--target-dir")

@@ -3,7 +3,7 @@
 use super::{Answer, Controller};
 use crate::attempt::{Attempt, AttemptStatus, EndReason};
 use crate::deployment::DeploymentStatus;
-use crate::provider::{ErrorClass, Machine, MachineState, ProviderError};
+use crate::provider::{ErrorClass, Machine, MachineState, ProviderError, classify};
 use crate::state::{StateError, now_ms};
 
 /// How often a call is made that gets no clear answer.
@@ -84,7 +84,9 @@ impl Controller {
             return Ok(());
         }
         let age = now_ms() - attempt.accepted_ms.unwrap_or_default();
+        let is_silent = answer.is_ok() && self.is_silent(attempt.id);
         match answer {
+            Ok(Some(machine)) if is_silent && machine.state == MachineState::Running => self.lost(attempt),
             Err(error) => {
                 retry(&mut attempt, &error);
                 attempt.error = Some(error);
@@ -117,13 +119,27 @@ impl Controller {
             }
             MachineState::Pending | MachineState::Running => self.release(attempt, EndReason::NotUsable),
             MachineState::Stopping | MachineState::Stopped | MachineState::Gone => {
-                let reason = match machine.is_interrupted || attempt.notice_ms.is_some() {
-                    true => EndReason::Interrupted,
-                    false => EndReason::Lost,
-                };
-                self.release(attempt, reason)
+                self.gone_by_itself(attempt, machine)
             }
         }
+    }
+
+    /// A machine that nobody gave back is down: taken back, lost, or never come up.
+    fn gone_by_itself(&mut self, mut attempt: Attempt, machine: &Machine) -> Result<(), StateError> {
+        if machine.is_interrupted || attempt.notice_ms.is_some() {
+            self.block_after_loss(&attempt)?;
+            return self.release(attempt, EndReason::Interrupted);
+        }
+        let Some(why) = machine.ended_because.as_deref().filter(|_| attempt.status == AttemptStatus::Accepted) else {
+            self.block_after_loss(&attempt)?;
+            return self.release(attempt, EndReason::Lost);
+        };
+        // An order that was accepted and then not fulfilled: a refusal that came late.
+        let (code, message) = why.split_once(": ").unwrap_or((why, why));
+        let error = ProviderError::new(classify(attempt.provider, 0, code, message), code, message);
+        self.block(&attempt, &error)?;
+        attempt.error = Some(error);
+        self.release(attempt, EndReason::NotUsable)
     }
 
     fn deleted(&mut self, mut attempt: Attempt, answer: Result<bool, ProviderError>) -> Result<(), StateError> {
@@ -173,6 +189,9 @@ impl Controller {
                 .is_none_or(|machine| machine.state == MachineState::Gone),
             Err(_) => false,
         };
+        if answer.as_ref().is_ok_and(|machine| machine.as_ref().is_some_and(|machine| machine.is_interrupted)) {
+            attempt.end = Some(EndReason::Interrupted);
+        }
         let is_old = now_ms() - attempt.accepted_ms.unwrap_or_default() > INVISIBLE_MS;
         if is_gone && is_old {
             return self.ended(attempt);

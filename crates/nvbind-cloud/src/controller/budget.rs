@@ -7,14 +7,14 @@ use crate::deployment::Deployment;
 use crate::money::{self, Launch, Period, Spender, Spent};
 use crate::state::{NewAttempt, now_ms};
 
-/// Whether the budget allows what is about to be ordered; what is running already counts, too.
+/// Whether the budget allows what is about to be ordered, and what is to be told then; what is running already counts, too.
 pub(super) fn allowed(
     tools: &Tools,
     deployment: &Deployment,
     attempts: &[Attempt],
     all: &[Attempt],
     new: &NewAttempt,
-) -> Result<(), NoOffer> {
+) -> Result<Option<String>, NoOffer> {
     let committed: f64 = all.iter().map(usd_h).sum();
     let running: f64 = attempts.iter().map(usd_h).sum();
     let spender = Spender {
@@ -30,7 +30,8 @@ pub(super) fn allowed(
             message,
             is_final: true,
         }),
-        Launch::Warn(_) | Launch::Allowed => Ok(()),
+        Launch::Warn(message) => Ok(Some(message)),
+        Launch::Allowed => Ok(None),
     }
 }
 

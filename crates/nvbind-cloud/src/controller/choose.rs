@@ -105,10 +105,11 @@ pub(super) fn choose(
     attempts: &[Attempt],
     node: u32,
     owner: &str,
-) -> Result<Result<NewAttempt, NoOffer>, StateError> {
+    wanted: Option<Choice>,
+) -> Result<Result<(NewAttempt, Option<String>), NoOffer>, StateError> {
     let market = &tools.market;
     let mut requirements = remaining(deployment, attempts);
-    match super::duty::market(deployment, attempts, &market.offers, now_ms()) {
+    match wanted {
         Some(Choice::None) => {
             return Ok(Err(NoOffer {
                 message: "spot capacity is away and the deadline leaves time to wait for it".to_owned(),
@@ -161,7 +162,7 @@ pub(super) fn choose(
     };
     let offer = &market.offers[choice.offer];
     let new = order(deployment, offer, &choice, node, owner, state);
-    Ok(super::budget::allowed(tools, deployment, attempts, &all, &new).map(|()| new))
+    Ok(super::budget::allowed(tools, deployment, attempts, &all, &new).map(|warning| (new, warning)))
 }
 
 /// Why nothing will do: the reasons of the refused offers, what would do but for one thing first.

@@ -78,11 +78,11 @@ impl Controller {
 
     /// Gives back machines of the wrong market, and what runs when it is better to wait.
     fn on_right_market(&mut self, deployment: &Deployment, attempts: &[Attempt], now: i64) -> Result<bool, StateError> {
-        let Some(choice) = market(deployment, attempts, &self.tools.market.offers, now) else {
+        let before = self.choice;
+        let Some(choice) = self.wanted_market(deployment, attempts, now) else {
             return Ok(false);
         };
-        if self.choice != Some(choice) {
-            self.choice = Some(choice);
+        if before != Some(choice) {
             let message = format!("until the next tick: {choice:?}");
             self.state.tell(Some(deployment.id), None, "deadline", &message)?;
         }
@@ -95,6 +95,20 @@ impl Controller {
             self.release((*attempt).clone(), EndReason::NotNeeded)?;
         }
         Ok(!wrong.is_empty())
+    }
+}
+
+impl Controller {
+    /// Which market a deployment with a deadline is to use now. It follows from the ticks that are over, so it is found anew only when
+    /// there is another one, or something has happened since.
+    pub(super) fn wanted_market(&mut self, deployment: &Deployment, attempts: &[Attempt], now: i64) -> Option<Choice> {
+        let tick = (now - deployment.created_ms) / TICK_MS;
+        let known = (tick, attempts.len(), is_refused(attempts, now - TICK_MS, now));
+        if self.choice_for != Some(known) {
+            self.choice_for = Some(known);
+            self.choice = market(deployment, attempts, &self.tools.market.offers, now);
+        }
+        self.choice
     }
 }
 
@@ -117,7 +131,7 @@ fn queue(command: &str) -> Option<f64> {
 }
 
 /// Which market a deployment with a deadline is to use now; `None` for one that has none or has no choice.
-pub(super) fn market(deployment: &Deployment, attempts: &[Attempt], offers: &[Offer], now_ms: i64) -> Option<Choice> {
+fn market(deployment: &Deployment, attempts: &[Attempt], offers: &[Offer], now_ms: i64) -> Option<Choice> {
     let wanted = &deployment.spec.requirements;
     if wanted.spot != SpotUse::Auto {
         return None;

@@ -95,6 +95,10 @@ pub struct Controller {
     workers: BTreeMap<i64, Worker>,
     /// Attempts of which a provider is being asked something.
     asked: BTreeSet<i64>,
+    /// Attempts whose machines are silent, with the time at which the provider was asked about them.
+    suspects: BTreeMap<i64, i64>,
+    /// When this controller last looked: a pause of its own is nobody's silence.
+    looked_ms: i64,
     is_cleaning: bool,
     /// Before this time no machine is looked for, and none is given what was shared back.
     wait_until_ms: i64,
@@ -108,6 +112,8 @@ pub struct Controller {
     warned: BTreeSet<String>,
     /// Which market the deadline asks for.
     choice: Option<crate::spot::Choice>,
+    /// The tick, the attempts and the refusals that it was found for.
+    choice_for: Option<(i64, usize, bool)>,
     to: Sender<Happening>,
     from: Receiver<Happening>,
 }
@@ -123,6 +129,8 @@ impl Controller {
             tools,
             workers: BTreeMap::new(),
             asked: BTreeSet::new(),
+            suspects: BTreeMap::new(),
+            looked_ms: now_ms(),
             is_cleaning: false,
             wait_until_ms: 0,
             gpu_use: BTreeMap::new(),
@@ -131,6 +139,7 @@ impl Controller {
             scaled_ms: 0,
             warned: BTreeSet::new(),
             choice: None,
+            choice_for: None,
             to,
             from,
         })
@@ -149,6 +158,7 @@ impl Controller {
             if is_reached(goal, &deployment, &attempts) {
                 return Ok(deployment);
             }
+            self.forgive_own_pause();
             let has_acted = self.pass(&deployment, &attempts)?;
             let wait = match has_acted {
                 true => 0,
@@ -158,6 +168,15 @@ impl Controller {
                 wait.clamp(0, self.tools.patience.look_ms).unsigned_abs(),
             ))?;
         }
+    }
+
+    /// After a pause of this process (a laptop that slept, a stopped process) every machine gets a new chance to be heard.
+    fn forgive_own_pause(&mut self) {
+        let now = now_ms();
+        if now - self.looked_ms > self.tools.patience.lost_ms / 2 {
+            self.workers.values_mut().for_each(|worker| worker.heard_ms = now);
+        }
+        self.looked_ms = now;
     }
 
     /// Waits for something to happen, and writes down all that has.
@@ -245,14 +264,18 @@ impl Controller {
         if self.wait_until_ms > now_ms() {
             return Ok(false);
         }
-        match choose::choose(&self.state, &self.tools, deployment, attempts, node, &self.owner)? {
-            Ok(new) => {
+        let wanted = self.wanted_market(deployment, attempts, now_ms());
+        match choose::choose(&self.state, &self.tools, deployment, attempts, node, &self.owner, wanted)? {
+            Ok((new, warning)) => {
                 self.refusals = 0;
                 self.state.set_message(deployment.id, "")?;
                 let attempt = self.state.add_attempt(&new)?;
                 let message = format!("node {node}: {}", attempt.reason);
                 self.state
                     .tell(Some(deployment.id), Some(attempt.id), "order", &message)?;
+                if let Some(warning) = warning {
+                    self.state.tell(Some(deployment.id), Some(attempt.id), "budget", &warning)?;
+                }
             }
             Err(no_offer) => {
                 let was_ever_up = attempts.iter().any(|attempt| attempt.accepted_ms.is_some());

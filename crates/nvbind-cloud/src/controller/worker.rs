@@ -25,6 +25,9 @@ const DISK_MIB: u64 = 64;
 /// Without a report for that long the connection is made anew. The agent reports each second.
 const SILENCE: Duration = Duration::from_secs(4);
 
+/// Pause before a provider is asked again about a silent machine, in milliseconds.
+const SUSPECT_MS: i64 = 2_000;
+
 /// News from a machine.
 #[derive(Debug)]
 pub(super) enum WorkerNews {
@@ -142,7 +145,7 @@ impl Controller {
                 let is_up = attempt.status == AttemptStatus::Working;
                 let patience = &self.tools.patience;
                 if is_up && attempt.exit_code.is_none() && now - worker.heard_ms > patience.lost_ms {
-                    return self.lost(attempt.clone(), now - worker.heard_ms);
+                    return self.suspect(deployment, attempt);
                 }
                 if !is_up && now - worker.since_ms > patience.prepare_ms {
                     return self.release(attempt.clone(), EndReason::NotUsable);
@@ -245,9 +248,32 @@ impl Controller {
         Ok(self.state.deployment(self.deployment)?.spec.max_restarts)
     }
 
+    /// A machine is silent. Of a cloud's the provider is asked first: when it does not answer either, the silence is on this side.
+    fn suspect(&mut self, deployment: &Deployment, attempt: &Attempt) -> Result<(), StateError> {
+        if attempt.provider == ProviderName::Hosts {
+            return self.lost(attempt.clone());
+        }
+        let asked = self.suspects.get(&attempt.id).copied().unwrap_or(0);
+        if now_ms() - asked > SUSPECT_MS {
+            self.suspects.insert(attempt.id, now_ms());
+            self.ask(super::Call::Describe, Some(attempt), deployment);
+        }
+        Ok(())
+    }
+
+    /// The provider has answered about a machine that was silent: whether it still is.
+    pub(super) fn is_silent(&mut self, id: i64) -> bool {
+        let was_suspect = self.suspects.remove(&id).is_some();
+        let lost_ms = self.tools.patience.lost_ms;
+        let heard = self.workers.get(&id).map(|worker| worker.heard_ms);
+        was_suspect && heard.is_some_and(|heard| now_ms() - heard > lost_ms)
+    }
+
     /// A machine is silent: it is given back and its node gets another one.
-    fn lost(&mut self, attempt: Attempt, silent_ms: i64) -> Result<(), StateError> {
+    pub(super) fn lost(&mut self, attempt: Attempt) -> Result<(), StateError> {
         self.block_after_loss(&attempt)?;
+        let heard = self.workers.get(&attempt.id).map_or(0, |worker| worker.heard_ms);
+        let silent_ms = now_ms() - heard;
         let message = format!("silent for {:.1} s", silent_ms as f64 / 1000.0);
         self.save(&attempt, "lost", &message)?;
         self.release(attempt, EndReason::Lost)

@@ -35,7 +35,7 @@ fn programs_with(provider: &str) -> PathBuf {
     let dir = programs();
     let name = format!("nvbind-provider-{provider}");
     let target = dir.join(&name);
-    let built = nvbind_testkit::program(&format!("nvbind-cloud-{provider}"), &name);
+    let built = nvbind_testkit::provider(provider);
     // Another test may be making the same link.
     let _ = std::os::unix::fs::symlink(built, target);
     dir.to_owned()
@@ -163,7 +163,7 @@ fn variables(provider: &str, url: &str) -> Vec<(&'static str, String)> {
             ("AZURE_SUBSCRIPTION_ID", text("00000000-0000-0000-0000-000000000001")),
             ("AZURE_TENANT_ID", text("00000000-0000-0000-0000-000000000002")),
             ("AZURE_CLIENT_ID", text("00000000-0000-0000-0000-000000000003")),
-            ("AZURE_CLIENT_SECRET", text("secret")),
+            ("AZURE_CLIENT_SECRET", text("emulated-secret")),
             ("NVBIND_AZURE_ENDPOINT", text(url)),
             ("NVBIND_AZURE_PRICES_ENDPOINT", text(url)),
         ],
