@@ -392,7 +392,7 @@ def mount(source, target, kind=None, flags=0, data=None):
 def enter_root(images):
     """A private, writable root over this host's; /var/lib/nvbind is no overlay, since containers put overlays there."""
     base = pathlib.Path("/mnt")
-    mount("tmpfs", base, "tmpfs", 0, "mode=0755,size=4g")
+    mount("tmpfs", base, "tmpfs", 0, "mode=0755,size=16g")
     for name in ("upper", "work", "root", "state"):
         (base / name).mkdir()
     # A layer of the overlay may not lie below another one, so what an image has is copied.
@@ -470,7 +470,7 @@ def make_user(user, public_key):
         write(keys, public_key + "\n", 0o600)
         os.chown(keys, owner, group)
     if os.path.isdir("/etc/sudoers.d") and user != "root":
-        write("/etc/sudoers.d/90-machine", f"{user} ALL=(ALL) NOPASSWD:ALL\n", 0o440)
+        write("/etc/sudoers.d/90-machine", f'Defaults env_keep += "NVBIND_*"\n{user} ALL=(ALL) NOPASSWD:ALL\n', 0o440)
 
 
 def append(path, text):

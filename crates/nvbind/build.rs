@@ -1,7 +1,6 @@
 //! How the `nvbind` program is linked.
 
 use std::path::Path;
-use std::process::Command;
 use std::{env, fs};
 
 /// Stands in for the shared unwinder: the linker takes the static one of the same compiler instead.
@@ -17,19 +16,4 @@ fn main() {
     if is_gnu && is_release && fs::write(Path::new(&folder).join("libgcc_s.so"), UNWINDER).is_ok() {
         println!("cargo:rustc-link-search=native={folder}");
     }
-    if is_gnu && is_release && has_packed_relocations() {
-        println!("cargo:rustc-link-arg-bins=-Wl,-z,pack-relative-relocs");
-    }
-}
-
-/// Whether the loader of this host, for which the program is built, knows the short form of the 20,000 places that hold
-/// an address (glibc 2.36): half a megabyte less to go through at each start.
-fn has_packed_relocations() -> bool {
-    let output = Command::new("getconf").arg("GNU_LIBC_VERSION").output();
-    let text = output.map(|output| output.stdout).unwrap_or_default();
-    let text = String::from_utf8_lossy(&text);
-    let version = text.trim().strip_prefix("glibc 2.");
-    version
-        .and_then(|minor| minor.parse::<u32>().ok())
-        .is_some_and(|minor| minor >= 36)
 }

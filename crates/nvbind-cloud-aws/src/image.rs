@@ -2,7 +2,7 @@
 
 use crate::answer;
 use crate::client::Clients;
-use nvbind_cloud::catalog::Catalog;
+use nvbind_cloud::catalog::{Arch, Catalog};
 use nvbind_cloud::provider::{ErrorClass, ProviderError};
 use std::collections::HashMap;
 
@@ -53,7 +53,7 @@ pub(crate) fn default_image(catalog: &Catalog, instance_type: &str) -> String {
         .instances()
         .iter()
         .find(|instance| instance.instance_type == instance_type);
-    let arch = known.map_or("x86_64", |instance| instance.arch.as_str());
+    let arch = known.map_or(Arch::X86_64, |instance| instance.arch);
     let is_old = known.is_some_and(|instance| instance.gpu.model().capability < OPEN_MODULES_FROM);
     let driver = if is_old { "proprietary" } else { "oss" };
     format!(

@@ -30,14 +30,18 @@ pub(crate) struct Cli {
 impl Cli {
     /// Reads a command line, the program's name first.
     ///
-    /// `run` has an optional image before its command, so what stands before the first `--` is read alone: only then is
+    /// `run` and `cloud deploy` have an optional image before their command, so what stands before the first `--` is read alone: only then is
     /// it clear whether there is an image.
     pub(crate) fn of(words: Vec<String>) -> Result<Self, clap::Error> {
         if let Some(at) = words.iter().position(|word| word == "--")
             && let Ok(mut cli) = Self::try_parse_from(&words[..at])
-            && let Command::Run(run) = &mut cli.command
+            && let Some(command) = cli.command.words()
         {
-            run.add_tail(&words[at + 1..]);
+            // The command began before: these are some more of its arguments.
+            if !command.is_empty() {
+                command.push("--".to_owned());
+            }
+            command.extend_from_slice(&words[at + 1..]);
             return Ok(cli);
         }
         Self::parsed(words)

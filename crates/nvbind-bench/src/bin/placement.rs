@@ -197,7 +197,7 @@ fn many(offers: &[Offer]) {
     println!(
         "\n{WORKLOADS} workloads over {} offers, one by one: {}",
         offers.len(),
-        ms((spent() - start))
+        ms(spent() - start)
     );
     let start = spent();
     let together = place_all(&survey, &workloads);
@@ -208,7 +208,7 @@ fn many(offers: &[Offer]) {
         .count();
     println!(
         "together, sharing the quotas: {} ({placed} placed)",
-        ms((spent() - start))
+        ms(spent() - start)
     );
 }
 
@@ -224,7 +224,7 @@ fn timed<T>(mut work: impl FnMut() -> T) -> String {
         .map(|_| {
             let start = spent();
             black_box(work());
-            (spent() - start)
+            spent() - start
         })
         .collect();
     times.sort();

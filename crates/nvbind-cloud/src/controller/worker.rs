@@ -280,7 +280,7 @@ impl Controller {
     }
 
     fn useless(&mut self, mut attempt: Attempt, error: &HostError) -> Result<(), StateError> {
-        let error = ProviderError::new(ErrorClass::NotOffered, "Useless", error.to_string());
+        let error = ProviderError::new(ErrorClass::Unknown, "Useless", error.to_string());
         self.block(&attempt, &error)?;
         self.save(&attempt, "useless", &error.message)?;
         attempt.error = Some(error);

@@ -65,6 +65,18 @@ pub(crate) enum Command {
     Man(man::ManArgs),
 }
 
+impl Command {
+    /// The words of what is to run, of a command that takes an optional image before them.
+    pub(crate) fn words(&mut self) -> Option<&mut Vec<String>> {
+        match self {
+            Self::Run(args) => Some(args.words()),
+            #[cfg(feature = "cloud")]
+            Self::Cloud(cloud::CloudCommand::Deploy(args)) => Some(args.words()),
+            _ => None,
+        }
+    }
+}
+
 /// Runs a command; returns the exit code.
 pub(crate) fn run(command: Command, context: &Context) -> Result<u8, Failure> {
     match command {

@@ -121,12 +121,9 @@ pub(crate) fn run(args: RunArgs, context: &Context) -> Result<u8, Failure> {
 }
 
 impl RunArgs {
-    /// Takes what stood after the first `--`: the command, or, when that began before, some more of its arguments.
-    pub(crate) fn add_tail(&mut self, tail: &[String]) {
-        if !self.command.is_empty() {
-            self.command.push("--".to_owned());
-        }
-        self.command.extend_from_slice(tail);
+    /// The command and its arguments.
+    pub(crate) fn words(&mut self) -> &mut Vec<String> {
+        &mut self.command
     }
 
     fn into_draft(self) -> Result<Draft, Failure> {

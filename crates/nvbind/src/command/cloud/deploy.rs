@@ -89,6 +89,13 @@ pub(crate) struct ServeArgs {
     interval: f64,
 }
 
+impl DeployArgs {
+    /// The command and its arguments.
+    pub(crate) fn words(&mut self) -> &mut Vec<String> {
+        &mut self.command
+    }
+}
+
 pub(crate) fn deploy(args: &DeployArgs, context: &Context) -> Result<u8, Failure> {
     let (wait, format) = (args.wait, args.format);
     let spec = super::spec::spec(args, context)?;

@@ -156,7 +156,7 @@ fn variables(provider: &str, url: &str) -> Vec<(&'static str, String)> {
             ("AWS_EC2_METADATA_DISABLED", text("true")),
         ],
         "gcp" => vec![
-            ("GOOGLE_CLOUD_PROJECT", text("project-1")),
+            ("GOOGLE_CLOUD_PROJECT", text("nvbind-test")),
             ("NVBIND_GCP_ENDPOINT", text(url)),
         ],
         _ => vec![
