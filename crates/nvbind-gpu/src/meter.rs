@@ -4,7 +4,6 @@ use crate::nvml_library::{Device, Nvml};
 use crate::{Error, nvml};
 use nvbind_config::Roots;
 
-
 const MIB: u64 = 1 << 20;
 
 /// Asks the driver how much the GPUs do, as often as one likes. It keeps NVML open: a driver cannot be unloaded meanwhile.

@@ -13,8 +13,9 @@ use nvml_wrapper_sys::bindings::{
     nvmlDevice_t, nvmlDeviceAddressingMode_v1_t, nvmlDeviceAddressingModeType_t_NVML_DEVICE_ADDRESSING_MODE_ATS as ATS,
     nvmlDeviceAttributes_t, nvmlEccCounterType_enum_NVML_VOLATILE_ECC as VOLATILE,
     nvmlEnableState_enum_NVML_FEATURE_ENABLED as ENABLED,
-    nvmlIntNvLinkDeviceType_enum_NVML_NVLINK_DEVICE_TYPE_SWITCH as SWITCH, nvmlMemory_v2_t, nvmlUtilization_t,
+    nvmlIntNvLinkDeviceType_enum_NVML_NVLINK_DEVICE_TYPE_SWITCH as SWITCH, nvmlMemory_v2_t,
     nvmlMemoryErrorType_enum_NVML_MEMORY_ERROR_TYPE_UNCORRECTED as UNCORRECTED, nvmlPciInfo_t, nvmlReturn_t,
+    nvmlUtilization_t,
 };
 use std::ffi::{CStr, CString, c_char, c_int, c_uint, c_ulonglong};
 use std::path::Path;

@@ -10,12 +10,15 @@ pub fn program(package: &str, name: &str) -> PathBuf {
     profile_dir().join(name)
 }
 
-/// A program of a provider, built if need be as the whole workspace is: built by itself it would want large dependencies once more, with
-/// other features.
+/// A program of a provider, as `cargo test --workspace` has built it. Built here it would want its large dependencies once more, with other
+/// features: that is done only where there is none.
 pub fn provider(name: &str) -> PathBuf {
-    let program = format!("nvbind-provider-{name}");
-    cargo(&["--workspace", "--bin", &program]);
-    profile_dir().join(program)
+    let name = format!("nvbind-provider-{name}");
+    let program = profile_dir().join(&name);
+    if !program.exists() {
+        cargo(&["--workspace", "--bin", &name]);
+    }
+    program
 }
 
 /// An example of a crate of this workspace, built if need be.

@@ -130,7 +130,11 @@ impl Controller {
             self.block_after_loss(&attempt)?;
             return self.release(attempt, EndReason::Interrupted);
         }
-        let Some(why) = machine.ended_because.as_deref().filter(|_| attempt.status == AttemptStatus::Accepted) else {
+        let Some(why) = machine
+            .ended_because
+            .as_deref()
+            .filter(|_| attempt.status == AttemptStatus::Accepted)
+        else {
             self.block_after_loss(&attempt)?;
             return self.release(attempt, EndReason::Lost);
         };
@@ -189,7 +193,10 @@ impl Controller {
                 .is_none_or(|machine| machine.state == MachineState::Gone),
             Err(_) => false,
         };
-        if answer.as_ref().is_ok_and(|machine| machine.as_ref().is_some_and(|machine| machine.is_interrupted)) {
+        if answer
+            .as_ref()
+            .is_ok_and(|machine| machine.as_ref().is_some_and(|machine| machine.is_interrupted))
+        {
             attempt.end = Some(EndReason::Interrupted);
         }
         let is_old = now_ms() - attempt.accepted_ms.unwrap_or_default() > INVISIBLE_MS;

@@ -265,7 +265,15 @@ impl Controller {
             return Ok(false);
         }
         let wanted = self.wanted_market(deployment, attempts, now_ms());
-        match choose::choose(&self.state, &self.tools, deployment, attempts, node, &self.owner, wanted)? {
+        match choose::choose(
+            &self.state,
+            &self.tools,
+            deployment,
+            attempts,
+            node,
+            &self.owner,
+            wanted,
+        )? {
             Ok((new, warning)) => {
                 self.refusals = 0;
                 self.state.set_message(deployment.id, "")?;
@@ -274,7 +282,8 @@ impl Controller {
                 self.state
                     .tell(Some(deployment.id), Some(attempt.id), "order", &message)?;
                 if let Some(warning) = warning {
-                    self.state.tell(Some(deployment.id), Some(attempt.id), "budget", &warning)?;
+                    self.state
+                        .tell(Some(deployment.id), Some(attempt.id), "budget", &warning)?;
                 }
             }
             Err(no_offer) => {

@@ -113,7 +113,11 @@ impl Task {
 
 /// What took how long.
 fn told(prepared: &Prepared) -> String {
-    let steps: Vec<String> = prepared.steps.iter().map(|step| format!("{} {:.2} s", step.name, step.seconds)).collect();
+    let steps: Vec<String> = prepared
+        .steps
+        .iter()
+        .map(|step| format!("{} {:.2} s", step.name, step.seconds))
+        .collect();
     format!("the workload was started; {}", steps.join(", "))
 }
 

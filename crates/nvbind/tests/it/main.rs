@@ -6,9 +6,9 @@ mod bolt;
 mod cdi;
 #[cfg(feature = "cloud")]
 mod cloud;
+mod cloud_place;
 #[cfg(feature = "cloud")]
 mod costs;
-mod cloud_place;
 mod crash;
 mod docs;
 mod doctor;

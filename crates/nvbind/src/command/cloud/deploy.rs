@@ -167,7 +167,14 @@ fn watch(state: &State, id: i64, goal: Goal, told: &mut dyn FnMut(&Event)) -> Re
 /// Prints events with the time since now.
 fn teller() -> impl FnMut(&Event) {
     let start = Instant::now();
-    move |event| output::note(&format!("{:7.3} s  {:<9} {}", start.elapsed().as_secs_f64(), event.kind, event.message))
+    move |event| {
+        output::note(&format!(
+            "{:7.3} s  {:<9} {}",
+            start.elapsed().as_secs_f64(),
+            event.kind,
+            event.message
+        ))
+    }
 }
 
 /// Ends deployments: workloads are told to stop, machines and what they shared are given back.
@@ -196,7 +203,11 @@ pub(crate) fn resume(args: &ResumeArgs, context: &Context) -> Result<u8, Failure
     let folder = context.config()?.state_dir();
     let state = State::open(&folder)?;
     let ids: Vec<i64> = match args.names.is_empty() {
-        true => state.live_deployments()?.into_iter().map(|deployment| deployment.id).collect(),
+        true => state
+            .live_deployments()?
+            .into_iter()
+            .map(|deployment| deployment.id)
+            .collect(),
         false => args
             .names
             .iter()
@@ -211,7 +222,11 @@ pub(crate) fn resume(args: &ResumeArgs, context: &Context) -> Result<u8, Failure
             .map(|id| scope.spawn(move || follow(context, *id, goal, None)))
             .collect();
         for thread in threads {
-            outcomes.push(thread.join().unwrap_or_else(|_| Err(Failure::new(FAILED, "a thread died"))));
+            outcomes.push(
+                thread
+                    .join()
+                    .unwrap_or_else(|_| Err(Failure::new(FAILED, "a thread died"))),
+            );
         }
     });
     let mut code = 0;
@@ -226,7 +241,10 @@ pub(crate) fn serve(args: &ServeArgs, context: &Context) -> Result<u8, Failure> 
     let folder = context.config()?.state_dir();
     let state = State::open(&folder)?;
     let _served = state.lease(tools::SERVE)?.ok_or_else(|| {
-        Failure::new(FAILED, "another nvbind cloud serve keeps the deployments of this state alive")
+        Failure::new(
+            FAILED,
+            "another nvbind cloud serve keeps the deployments of this state alive",
+        )
     })?;
     output::note("keeping deployments alive");
     thread::scope(|scope| {
@@ -249,4 +267,3 @@ fn keep_alive(context: &Context, id: i64) {
         thread::sleep(Duration::from_secs(5));
     }
 }
-

@@ -108,7 +108,10 @@ struct Needed {
 impl Needed {
     fn of(state: &State) -> Result<Self, Failure> {
         let tokens = state.open_attempts()?.into_iter().map(|attempt| attempt.order.token);
-        let deployments = state.live_deployments()?.into_iter().map(|deployment| deployment.spec.name);
+        let deployments = state
+            .live_deployments()?
+            .into_iter()
+            .map(|deployment| deployment.spec.name);
         Ok(Self {
             tokens: tokens.collect(),
             deployments: deployments.collect(),
@@ -130,7 +133,10 @@ fn regions(args: &GcArgs, state: &State, catalog: &Catalog, name: ProviderName) 
         return Ok(args.region.clone());
     }
     let offers = catalog.offers();
-    let of_catalog = offers.iter().filter(|offer| offer.provider == name).map(|offer| offer.region.clone());
+    let of_catalog = offers
+        .iter()
+        .filter(|offer| offer.provider == name)
+        .map(|offer| offer.region.clone());
     let attempts = state.attempts_since(0)?;
     let of_attempts = attempts
         .iter()

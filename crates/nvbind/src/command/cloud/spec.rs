@@ -58,7 +58,9 @@ fn from_file(file: &Path, context: &Context) -> Result<DeploymentSpec, Failure> 
     let failed = |error: std::io::Error| Failure::io(format!("cannot read '{}'", file.display()), &error);
     let text = std::fs::read_to_string(file).map_err(failed)?;
     let at = |error: String| Failure::usage(format!("'{}': {error}", file.display()));
-    let is_yaml = file.extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
+    let is_yaml = file
+        .extension()
+        .is_some_and(|extension| extension == "yaml" || extension == "yml");
     match is_yaml {
         true => {
             let image = context.config()?.cloud.default_image;
@@ -93,7 +95,9 @@ fn fill(run: &mut Table, args: &DeployArgs) -> Result<(), Failure> {
     }
     if !args.env.is_empty() {
         let env = run.entry("env").or_insert_with(|| Value::Table(Table::new()));
-        let table = env.as_table_mut().ok_or_else(|| Failure::usage("'env' must be a table"))?;
+        let table = env
+            .as_table_mut()
+            .ok_or_else(|| Failure::usage("'env' must be a table"))?;
         for text in &args.env {
             let (name, value) = text
                 .split_once('=')
@@ -104,7 +108,9 @@ fn fill(run: &mut Table, args: &DeployArgs) -> Result<(), Failure> {
     // A machine is rented for its GPUs: they are all given unless something else is said.
     run.entry("gpu").or_insert_with(|| "all".into());
     if !run.contains_key("image") && !run.contains_key("rootfs") {
-        return Err(Failure::usage("nothing to run: give an IMAGE, --workload, --rootfs or --file"));
+        return Err(Failure::usage(
+            "nothing to run: give an IMAGE, --workload, --rootfs or --file",
+        ));
     }
     Ok(())
 }
@@ -118,11 +124,28 @@ fn name(args: &DeployArgs, spec: &DeploymentSpec, run: &Table) -> String {
         return spec.name.clone();
     }
     let text = |key: &str| run.get(key).and_then(Value::as_str);
-    let long = args.workload.as_deref().or_else(|| text("image")).or_else(|| text("rootfs")).unwrap_or("workload");
+    let long = args
+        .workload
+        .as_deref()
+        .or_else(|| text("image"))
+        .or_else(|| text("rootfs"))
+        .unwrap_or("workload");
     let last = long.rsplit('/').next().unwrap_or(long);
     let word = last.split([':', '@']).next().unwrap_or(last);
-    let fit = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
+    let fit = |c: char| {
+        if c.is_ascii_alphanumeric() {
+            c.to_ascii_lowercase()
+        } else {
+            '-'
+        }
+    };
     let plain: String = word.chars().map(fit).take(NAME_LENGTH).collect();
-    let name = plain.trim_matches('-').trim_start_matches(|c: char| c.is_ascii_digit() || c == '-');
-    if name.is_empty() { "workload".to_owned() } else { name.to_owned() }
+    let name = plain
+        .trim_matches('-')
+        .trim_start_matches(|c: char| c.is_ascii_digit() || c == '-');
+    if name.is_empty() {
+        "workload".to_owned()
+    } else {
+        name.to_owned()
+    }
 }

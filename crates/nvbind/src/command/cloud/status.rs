@@ -223,13 +223,18 @@ pub(crate) fn blocks(args: &BlocksArgs, context: &Context) -> Result<u8, Failure
 fn block_row(block: &Block) -> Vec<String> {
     let scope = &block.scope;
     let place = scope.zone.as_ref().or(scope.region.as_ref());
-    let left = block.until.map(|until| until.saturating_sub(now_ms().unsigned_abs() / 1000));
+    let left = block
+        .until
+        .map(|until| until.saturating_sub(now_ms().unsigned_abs() / 1000));
     vec![
         scope.provider.to_string(),
         place.cloned().unwrap_or_else(|| "everywhere".to_owned()),
         scope.types.to_string(),
         scope.market.map_or("both", |market| market.as_str()).to_owned(),
-        left.map_or_else(|| "lifted".to_owned(), |seconds| format!("{} min", seconds.div_ceil(60))),
+        left.map_or_else(
+            || "lifted".to_owned(),
+            |seconds| format!("{} min", seconds.div_ceil(60)),
+        ),
         block.code.clone(),
         block.why.clone(),
     ]

@@ -148,7 +148,10 @@ pub(super) fn refuse_early(state: &State, tools: &Tools, spec: &DeploymentSpec) 
     let survey = Survey::new(&index, &facts);
     let placement = survey.place(&spec.requirements, 1)?;
     match placement.choices.is_empty() && !spec.retry_until_up {
-        true => Err(Failure::new(NOT_FOUND, controller::why_not(&survey, &spec.requirements))),
+        true => Err(Failure::new(
+            NOT_FOUND,
+            controller::why_not(&survey, &spec.requirements),
+        )),
         false => Ok(()),
     }
 }
@@ -168,7 +171,10 @@ pub(super) fn check_secrets(spec: &DeploymentSpec) -> Result<(), Failure> {
 
 /// The name of the account that asks.
 pub(super) fn user_name() -> String {
-    ["USER", "LOGNAME"].iter().find_map(|name| env::var(name).ok()).unwrap_or_default()
+    ["USER", "LOGNAME"]
+        .iter()
+        .find_map(|name| env::var(name).ok())
+        .unwrap_or_default()
 }
 
 /// How an attempt's machine is reached.

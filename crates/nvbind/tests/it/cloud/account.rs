@@ -24,7 +24,13 @@ fn programs() -> &'static Path {
         ];
         for program in companions {
             let target = dir.join(program.file_name().unwrap_or_default());
-            check(Command::new("strip").arg("--strip-debug").arg("-o").arg(target).arg(program));
+            check(
+                Command::new("strip")
+                    .arg("--strip-debug")
+                    .arg("-o")
+                    .arg(target)
+                    .arg(program),
+            );
         }
         dir
     })
@@ -140,7 +146,12 @@ fn bake(image: &Path) {
     let bin = image.join("usr/local/bin");
     std::fs::create_dir_all(&bin).expect("image");
     for name in ["nvbind", "nvbind-runtime", "nvbind-hook", "libnvbind_sim_nvml.so"] {
-        check(Command::new("cp").arg("--reflink=auto").arg(programs().join(name)).arg(&bin));
+        check(
+            Command::new("cp")
+                .arg("--reflink=auto")
+                .arg(programs().join(name))
+                .arg(&bin),
+        );
     }
 }
 

@@ -36,7 +36,11 @@ impl Killer<'_> {
         command.arg(nvbind.get_program()).arg("cloud").args(arguments);
         command.envs(nvbind.get_envs().filter_map(|(name, value)| Some((name, value?))));
         command.env_remove("NVBIND_SIM").stdin(Stdio::null());
-        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("start");
+        let mut child = command
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("start");
         let pid = Pid::from_child(&child);
         wait_until_stopped(&child);
         self.account.emulator.reset();
@@ -46,7 +50,11 @@ impl Killer<'_> {
         let is_killed = status.signal() == Some(9);
         self.kills += usize::from(is_killed);
         self.check();
-        assert!(is_killed || status.success(), "{arguments:?}: {status}: {:#?}", self.account.emulator.log());
+        assert!(
+            is_killed || status.success(),
+            "{arguments:?}: {status}: {:#?}",
+            self.account.emulator.log()
+        );
         status.success()
     }
 
@@ -76,7 +84,11 @@ impl Killer<'_> {
         }
         for (token, count) in machines {
             assert_eq!(count, 1, "a double of order {token}");
-            assert!(open.contains(&token), "an orphan of order {token}: {:#}", self.account.status("d"));
+            assert!(
+                open.contains(&token),
+                "an orphan of order {token}: {:#}",
+                self.account.status("d")
+            );
         }
     }
 
@@ -145,7 +157,10 @@ fn live(killer: &mut Killer<'_>, is_noticed: bool) {
     let status = account.status("d");
     assert_eq!(status["status"], "stopped", "{status:#}");
     let attempts = status["attempts"].as_array().expect("attempts");
-    assert!(attempts.iter().all(|attempt| !attempt["ended_ms"].is_null()), "a lost record: {status:#}");
+    assert!(
+        attempts.iter().all(|attempt| !attempt["ended_ms"].is_null()),
+        "a lost record: {status:#}"
+    );
     assert_eq!(account.emulator.everything(), Vec::<Value>::new(), "left behind");
 }
 
@@ -153,7 +168,10 @@ fn rows(account: &Account) -> usize {
     match account.state().join("cloud.db").exists() {
         true => {
             let listed = account.ok(&["list", "--all", "--format", "json"]);
-            serde_json::from_str::<Value>(&listed).ok().and_then(|list| Some(list.as_array()?.len())).unwrap_or(0)
+            serde_json::from_str::<Value>(&listed)
+                .ok()
+                .and_then(|list| Some(list.as_array()?.len()))
+                .unwrap_or(0)
         }
         false => 0,
     }
@@ -171,7 +189,10 @@ fn survives_kills(provider: &'static str) {
         live(&mut killer, lives % 2 == 0);
         lives += 1;
     }
-    eprintln!("{provider}: {} kills in {lives} lives, {} runs: 0 orphans, 0 doubles, 0 lost records", killer.kills, killer.runs);
+    eprintln!(
+        "{provider}: {} kills in {lives} lives, {} runs: 0 orphans, 0 doubles, 0 lost records",
+        killer.kills, killer.runs
+    );
 }
 
 #[test]

@@ -11,14 +11,20 @@ const FOREVER: &str = "echo up; nvidia-smi -L 2>/dev/null; trap 'echo bye; exit 
 /// Every machine of the account, by id.
 fn ids(account: &Account) -> Vec<String> {
     let machines = account.emulator.machines();
-    machines.iter().filter_map(|machine| machine["id"].as_str().map(str::to_owned)).collect()
+    machines
+        .iter()
+        .filter_map(|machine| machine["id"].as_str().map(str::to_owned))
+        .collect()
 }
 
 /// Milliseconds between the first events of two kinds, the second one after the first.
 fn between(status: &Value, from: &str, to: &str) -> i64 {
     let events = status["events"].as_array().expect("events");
     let at = |event: &Value| event["at_ms"].as_i64().expect("at_ms");
-    let start = events.iter().position(|event| event["kind"] == from).unwrap_or_else(|| panic!("no {from}: {events:#?}"));
+    let start = events
+        .iter()
+        .position(|event| event["kind"] == from)
+        .unwrap_or_else(|| panic!("no {from}: {events:#?}"));
     let end = events[start..].iter().find(|event| event["kind"] == to);
     at(end.unwrap_or_else(|| panic!("no {to} after {from}: {events:#?}"))) - at(&events[start])
 }
@@ -87,7 +93,9 @@ fn survives_interruption_and_death(provider: &'static str) {
     let seconds = death.elapsed().as_secs_f64();
     eprintln!("{provider}: from a silent death to the accepted order of the replacement {seconds:.1} s");
     assert!(seconds <= 15.0, "{replaced:#}");
-    until(&account, "long", "work on the third machine", |status| working(status) == 1);
+    until(&account, "long", "work on the third machine", |status| {
+        working(status) == 1
+    });
 
     account.ok(&["down", "long"]);
     serve.kill().expect("kill serve");
@@ -133,7 +141,11 @@ fn a_workload_that_fails_is_told_and_its_machine_given_back() {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let output = account.cloud(&words);
     assert_eq!(output.status.code(), Some(1));
-    assert!(stderr(&output).contains("deployment 'broken' failed: the workload of node 0 ended with code 3"), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("deployment 'broken' failed: the workload of node 0 ended with code 3"),
+        "{}",
+        stderr(&output)
+    );
     let status = account.status("broken");
     assert_eq!(status["attempts"][0]["starts"], 1);
     assert_eq!(account.emulator.everything(), Vec::<Value>::new());
@@ -142,14 +154,20 @@ fn a_workload_that_fails_is_told_and_its_machine_given_back() {
 #[test]
 fn secrets_reach_the_workload_and_no_file_and_no_command_line() {
     let account = Account::new("aws");
-    let arguments = account.deploy("secret", "echo $API_KEY | md5sum; sleep 5", &["--secret", "API_KEY", "--wait"]);
+    let arguments = account.deploy(
+        "secret",
+        "echo $API_KEY | md5sum; sleep 5",
+        &["--secret", "API_KEY", "--wait"],
+    );
     let mut command = account.nvbind();
     command.arg("cloud").args(&arguments).env("API_KEY", "s3cr3t-v4lue");
     let mut child = command.spawn().expect("start nvbind");
     let mut seen = String::new();
     while child.try_wait().expect("wait").is_none() {
         for entry in std::fs::read_dir("/proc").expect("/proc").flatten() {
-            seen.push_str(&String::from_utf8_lossy(&std::fs::read(entry.path().join("cmdline")).unwrap_or_default()));
+            seen.push_str(&String::from_utf8_lossy(
+                &std::fs::read(entry.path().join("cmdline")).unwrap_or_default(),
+            ));
         }
         assert!(!seen.contains("s3cr3t-v4lue"), "on a command line");
         seen.clear();
