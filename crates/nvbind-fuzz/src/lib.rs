@@ -2,6 +2,9 @@
 //!
 //! `make fuzz` runs them under libFuzzer (which wants a nightly toolchain); `make test` replays their corpora, which lie in
 //! `fuzz/corpus/<target>/`. A target panics when something that must always hold does not.
+//!
+//! There is none for `ld.so.conf`: nvbind reads no such file. The loader's cache is written from the folders of the driver's
+//! files, beside what the image's own `ld.so.cache` has.
 
 #![allow(
     clippy::missing_panics_doc,
@@ -12,6 +15,7 @@
 mod cdi;
 mod config;
 mod hook;
+mod image;
 mod ldcache;
 mod runtime;
 mod selector;
@@ -20,12 +24,14 @@ mod selector;
 pub type Target = fn(&[u8]);
 
 /// Every target by the name of its corpus.
-pub const TARGETS: [(&str, Target); 7] = [
+pub const TARGETS: [(&str, Target); 9] = [
     ("cdi_json", cdi::json),
     ("cdi_yaml", cdi::yaml),
     ("config_json", runtime::config_json),
     ("config_toml", config::toml),
     ("hook", hook::arguments_and_state),
+    ("image_documents", image::documents),
+    ("image_layer", image::layer),
     ("ld_so_cache", ldcache::cache),
     ("selector", selector::selector),
 ];

@@ -7,6 +7,8 @@ mod config;
 pub(crate) mod copy;
 mod decompress;
 mod error;
+#[doc(hidden)]
+pub mod hostile;
 mod layer;
 mod layout;
 mod list;

@@ -217,7 +217,7 @@ fn inside(
 
 /// Makes a folder the root of the calling thread alone: whatever a layer's names and links say, nothing outside of it
 /// can be reached.
-fn enter(rootfs: &Path) -> io::Result<()> {
+pub(super) fn enter(rootfs: &Path) -> io::Result<()> {
     unshare(CloneFlags::CLONE_FS)?;
     rustix::process::chroot(rootfs)?;
     std::env::set_current_dir("/")
