@@ -58,6 +58,7 @@ fn every_key_sets_its_place() {
         nodes: 2,
         vcpus: Some(16.0),
         memory_gib: Some(64.0),
+        arch: Requirements::default().arch,
         disk_gib: 200,
         instance_types: words(&["p4d.24xlarge"]),
         spot: SpotUse::Only,

@@ -352,10 +352,10 @@ impl Search {
         }
         let job = part.job(at);
         let from = self.first_of_alike(part, depth);
-        for pick in from..job.len() {
-            if part.fits(&job[pick]) {
+        for (pick, candidate) in job.iter().enumerate().skip(from) {
+            if part.fits(candidate) {
                 part.put(at, Some(pick));
-                self.descend(part, depth + 1, spent + job[pick].usd);
+                self.descend(part, depth + 1, spent + candidate.usd);
                 part.put(at, None);
             }
         }

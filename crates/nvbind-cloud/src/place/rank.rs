@@ -243,14 +243,13 @@ impl Query<'_> {
     /// Scores are measured by the best of what fits, so all of it is found first.
     fn by_score(&self, count: usize, hosts: Option<f64>) -> Vec<Ranked> {
         let latencies = self.latencies();
-        let fits: Vec<Fit> = (0..self.survey.index.keys.len())
-            .filter_map(|at| self.fit(at))
-            .collect();
+        let fits = (0..self.survey.index.keys.len()).filter_map(|at| self.fit(at));
+        let fits: Vec<(Fit, f64)> = fits.map(|fit| (fit, stays(&fit))).collect();
         let bests = self.bests(&fits, &latencies);
         let mut best = Best::new(count);
-        for fit in fits {
-            let score = self.scores(&fit, &bests, &latencies).weighted(self.requirements);
-            best.push(self.rank(fit, 1.0 - score, hosts));
+        for (fit, stays) in fits {
+            let scores = self.scores(&fit, stays, &bests, &latencies);
+            best.push(self.rank(fit, 1.0 - scores.weighted(self.requirements), hosts));
         }
         best.sorted()
     }
@@ -265,14 +264,14 @@ impl Query<'_> {
     }
 
     /// The best of what fits, which scores are measured by.
-    fn bests(&self, fits: &[Fit], latencies: &[Option<f64>]) -> Bests {
+    fn bests(&self, fits: &[(Fit, f64)], latencies: &[Option<f64>]) -> Bests {
         let mut bests = Bests::default();
-        for fit in fits {
+        for (fit, stays) in fits {
             let ms = latencies[self.survey.index.keys[fit.at].site()];
             bests.usd = bests.usd.min(fit.cost.weighted_usd);
             bests.tflops = bests.tflops.max(self.tflops(fit.at));
             bests.ms = bests.ms.min(ms.unwrap_or(f64::INFINITY));
-            bests.stays = bests.stays.max(stays(fit));
+            bests.stays = bests.stays.max(*stays);
         }
         bests
     }
@@ -283,7 +282,7 @@ impl Query<'_> {
         kind.gpu.model().tflops.map_or(0.0, f64::from) * kind.gpus
     }
 
-    fn scores(&self, fit: &Fit, bests: &Bests, latencies: &[Option<f64>]) -> Scores {
+    fn scores(&self, fit: &Fit, stays: f64, bests: &Bests, latencies: &[Option<f64>]) -> Scores {
         let share = |part: f64, whole: f64| if whole > 0.0 { part / whole } else { 1.0 };
         let key = self.survey.index.keys[fit.at];
         let latency = match (bests.ms.is_finite(), latencies[key.site()]) {
@@ -295,7 +294,7 @@ impl Query<'_> {
             cost: share(bests.usd, fit.cost.weighted_usd),
             performance: share(self.tflops(fit.at), bests.tflops),
             latency,
-            availability: share(stays(fit), bests.stays),
+            availability: share(stays, bests.stays),
             compliance: self.compliance(key),
         }
     }

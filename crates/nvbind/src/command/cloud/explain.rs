@@ -76,12 +76,13 @@ pub(crate) fn run(context: &Context, args: &ExplainArgs) -> Result<u8, Failure> 
     let index = OfferIndex::new(&offers[..]);
     let survey = Survey::new(&index, &facts);
     let missing = missing(&catalog, &needs)?;
+    // What is asked for by name and not rented out is the answer, not an error.
+    let is_answered = !missing.is_empty() && !needs.instance_types.is_empty();
     let (choices, refused) = match survey.explain(&needs) {
-        // What is asked for by name and no longer rented out is the answer, not an error.
-        Err(_) if !missing.is_empty() && !needs.instance_types.is_empty() => (Vec::new(), Vec::new()),
+        Err(_) if is_answered => (Vec::new(), Vec::new()),
         explained => explained?,
     };
-    if choices.is_empty() && missing.is_empty() {
+    if choices.is_empty() && !is_answered {
         survey.place(&needs, 1)?;
     }
     let refused = refused.iter().map(|refused| (&offers[refused.offer], &refused.refusal));
