@@ -48,19 +48,19 @@ impl Controller {
                 attempt.error = Some(error);
                 self.state.save_attempt(&attempt)
             }
-            Err(error) => self.refused(attempt, error),
+            Err(error) => self.refused(attempt, &error),
         }
     }
 
-    fn refused(&mut self, mut attempt: Attempt, error: ProviderError) -> Result<(), StateError> {
+    fn refused(&mut self, mut attempt: Attempt, error: &ProviderError) -> Result<(), StateError> {
         let is_unclear = error.is_ambiguous || matches!(error.class, ErrorClass::Throttled | ErrorClass::Transient);
         let message = format!("{error}");
         attempt.error = Some(error.clone());
         if is_unclear && attempt.tries + 1 < TRIES {
-            retry(&mut attempt, &error);
+            retry(&mut attempt, error);
             return self.save(&attempt, "retry", &message);
         }
-        self.block(&attempt, &error)?;
+        self.block(&attempt, error)?;
         if error.class == ErrorClass::Invalid {
             self.state
                 .set_deployment(attempt.deployment, DeploymentStatus::Failing, &message)?;
@@ -210,7 +210,7 @@ impl Controller {
         }
         // Not gone yet, or too young to be believed: told again after a while.
         attempt.tries += 1;
-        if is_gone || attempt.tries % 30 == 0 {
+        if is_gone || attempt.tries.is_multiple_of(30) {
             attempt.status = AttemptStatus::Deleting;
         }
         pause(&mut attempt, LOOK_MS);

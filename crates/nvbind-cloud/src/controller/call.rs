@@ -13,11 +13,14 @@ use std::thread;
 /// Starts the provider of a name.
 pub type Launch = dyn Fn(ProviderName) -> Result<Box<dyn Provider>, ProviderError> + Send + Sync;
 
+/// Providers that are free, by name.
+type Free = BTreeMap<ProviderName, Vec<Box<dyn Provider>>>;
+
 /// Providers that were started and are free, since each serves one call at a time.
 #[derive(Clone)]
 pub struct Providers {
     launch: Arc<Launch>,
-    free: Arc<Mutex<BTreeMap<ProviderName, Vec<Box<dyn Provider>>>>>,
+    free: Arc<Mutex<Free>>,
 }
 
 impl Providers {
@@ -47,7 +50,7 @@ impl Providers {
         answer
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<ProviderName, Vec<Box<dyn Provider>>>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Free> {
         self.free.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

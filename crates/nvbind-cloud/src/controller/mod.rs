@@ -208,14 +208,14 @@ impl Controller {
             return Ok(true);
         }
         for step in plan(deployment, attempts, now_ms()) {
-            has_written |= self.act(deployment, attempts, step)?;
+            has_written |= self.act(deployment, attempts, &step)?;
         }
         Ok(has_written)
     }
 
-    fn act(&mut self, deployment: &Deployment, attempts: &[Attempt], step: Step) -> Result<bool, StateError> {
+    fn act(&mut self, deployment: &Deployment, attempts: &[Attempt], step: &Step) -> Result<bool, StateError> {
         let of = |id: i64| attempts.iter().find(|attempt| attempt.id == id);
-        match step {
+        match *step {
             Step::Place { node } => return self.place(deployment, attempts, node),
             Step::Release(id, reason) => {
                 let Some(attempt) = of(id) else { return Ok(false) };
