@@ -2,7 +2,6 @@ use super::*;
 use crate::generate::hook::COMMAND;
 use crate::{DeviceNode, Mount};
 use serde_json::{Value, json};
-use std::path::PathBuf;
 
 #[test]
 fn links_to_dropped_files_fall_with_them() {
@@ -18,7 +17,7 @@ fn links_to_dropped_files_fall_with_them() {
     ]);
     let mut dropped = ["/l/libGLX.so.550", "/dev/dri/card0"]
         .into_iter()
-        .map(PathBuf::from)
+        .map(std::ffi::OsString::from)
         .collect();
     drop_arguments(&mut hook, &mut dropped);
     assert_eq!(
