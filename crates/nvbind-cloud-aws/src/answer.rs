@@ -25,6 +25,7 @@ where
 }
 
 /// The refusal of a call that changes something: where it is not known whether it had its effect, it says so.
+#[allow(clippy::needless_pass_by_value)] // As `map_err` wants it.
 pub(crate) fn write<E>(error: SdkError<E, HttpResponse>) -> ProviderError
 where
     E: ProvideErrorMetadata + Error + Send + Sync + 'static,
@@ -86,7 +87,7 @@ fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn
 }
 
 fn has_no_credentials(error: &(dyn Error + 'static)) -> bool {
-    causes(error).any(|cause| cause.is::<CredentialsError>())
+    causes(error).any(<dyn Error + 'static>::is::<CredentialsError>)
 }
 
 fn was_refused(error: &(dyn Error + 'static)) -> bool {

@@ -94,7 +94,7 @@ async fn describe(clients: &Clients, region: &str, id: &str) -> Result<Image, Pr
         root_device: root_device.to_owned(),
         disk_gib: disk
             .and_then(|disk| disk.ebs())
-            .and_then(|disk| disk.volume_size())
+            .and_then(aws_sdk_ec2::types::EbsBlockDevice::volume_size)
             .unwrap_or(0),
     })
 }

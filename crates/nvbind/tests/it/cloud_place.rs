@@ -25,11 +25,11 @@ impl Cloud {
     fn run(&self, arguments: &[&str]) -> Output {
         let program = self.path().join("bin/nvbind");
         if !program.exists() {
-            fs::create_dir_all(self.path().join("bin")).unwrap();
+            fs::create_dir_all(self.path().join("bin")).expect("as it should be");
             let built = env!("CARGO_BIN_EXE_nvbind");
             fs::hard_link(built, &program)
                 .or_else(|_| fs::copy(built, &program).map(|_| ()))
-                .unwrap();
+                .expect("as it should be");
         }
         let mut command = Command::new(program);
         command
@@ -37,30 +37,33 @@ impl Cloud {
             .args(arguments)
             .env("NVBIND_STATE_DIR", self.path());
         command.env("PATH", self.path());
-        command.output().unwrap()
+        command.output().expect("as it should be")
     }
 
     fn text(&self, arguments: &[&str]) -> String {
         let output = self.run(arguments);
         assert!(output.status.success(), "{arguments:?}: {output:?}");
-        String::from_utf8(output.stdout).unwrap()
+        String::from_utf8(output.stdout).expect("as it should be")
     }
 
     fn json(&self, arguments: &[&str]) -> Value {
-        serde_json::from_str(&self.text(&[arguments, &["--format", "json"]].concat())).unwrap()
+        serde_json::from_str(&self.text(&[arguments, &["--format", "json"]].concat())).expect("as it should be")
     }
 
     /// The exit code and the one line on standard error.
     fn error(&self, arguments: &[&str]) -> (i32, String) {
         let output = self.run(arguments);
-        let text = String::from_utf8(output.stderr).unwrap();
+        let text = String::from_utf8(output.stderr).expect("as it should be");
         assert_eq!(text.lines().count(), 1, "{text}");
-        (output.status.code().unwrap(), text.trim_end().to_owned())
+        (
+            output.status.code().expect("as it should be"),
+            text.trim_end().to_owned(),
+        )
     }
 
     fn file(&self, name: &str, text: &str) -> String {
         let path = self.path().join(name);
-        fs::write(&path, text).unwrap();
+        fs::write(&path, text).expect("as it should be");
         path.display().to_string()
     }
 
@@ -87,7 +90,10 @@ impl Cloud {
 }
 
 fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .expect("as it should be")
+        .as_secs()
 }
 
 #[test]
@@ -95,20 +101,20 @@ fn explain_ranks_what_will_do_and_tells_of_the_rest() {
     let cloud = Cloud::new();
     let arguments = ["explain", "--gpu-type", "A100", "--gpus", "4", "--work", "10h"];
     let explained = cloud.json(&arguments);
-    let choices = explained["choices"].as_array().unwrap();
+    let choices = explained["choices"].as_array().expect("as it should be");
     assert!(choices.len() > 5, "{explained}");
-    let weighted = |choice: &Value| choice["cost"]["weighted_usd"].as_f64().unwrap();
+    let weighted = |choice: &Value| choice["cost"]["weighted_usd"].as_f64().expect("as it should be");
     for pair in choices.windows(2) {
         assert!(weighted(&pair[0]) <= weighted(&pair[1]), "{pair:?}");
     }
     for choice in choices {
-        assert!(choice["gpus"].as_f64().unwrap() >= 4.0);
-        assert!(choice["gpu"].as_str().unwrap().starts_with("A100"));
+        assert!(choice["gpus"].as_f64().expect("as it should be") >= 4.0);
+        assert!(choice["gpu"].as_str().expect("as it should be").starts_with("A100"));
     }
-    let refused = explained["refused"].as_array().unwrap();
+    let refused = explained["refused"].as_array().expect("as it should be");
     let why = |name: &str| {
         let found = refused.iter().find(|refused| refused["instance_type"] == name);
-        found.map(|refused| refused["why"].as_str().unwrap().to_owned())
+        found.map(|refused| refused["why"].as_str().expect("as it should be").to_owned())
     };
     assert_eq!(why("g5.xlarge").as_deref(), Some("GPU is A10G, not A100"));
     assert_eq!(why("a2-highgpu-1g").as_deref(), Some("has 1 of 4 GPUs"));
@@ -136,7 +142,7 @@ fn explain_uses_the_prices_that_were_fetched() {
     );
     cloud.prices(now());
     let explained = cloud.json(&arguments);
-    let choices = explained["choices"].as_array().unwrap();
+    let choices = explained["choices"].as_array().expect("as it should be");
     let zones: Vec<&Value> = choices.iter().map(|choice| &choice["ordered_zone"]).collect();
     assert_eq!(
         zones,
@@ -173,7 +179,10 @@ fn a_retired_machine_is_explained() {
     assert_eq!(explained["choices"], Value::Array(Vec::new()));
     let refused = &explained["refused"][0];
     assert_eq!(refused["reason"], "retired");
-    assert!(refused["why"].as_str().unwrap().contains("2025-09-30"), "{refused}");
+    assert!(
+        refused["why"].as_str().expect("as it should be").contains("2025-09-30"),
+        "{refused}"
+    );
 }
 
 #[test]
@@ -244,15 +253,18 @@ fn prices_are_shown_with_their_age() {
 fn without_a_providers_program_the_prices_stay_and_it_is_said_why() {
     let cloud = Cloud::new();
     cloud.prices(now());
-    let before = fs::read(cloud.path().join("prices.json")).unwrap();
+    let before = fs::read(cloud.path().join("prices.json")).expect("as it should be");
     let output = cloud.run(&["catalog", "refresh", "--provider", "gcp"]);
-    let error = String::from_utf8(output.stderr).unwrap();
+    let error = String::from_utf8(output.stderr).expect("as it should be");
     assert_eq!(output.status.code(), Some(1), "{error}");
     assert!(
         error.contains("no program 'nvbind-provider-gcp' beside nvbind"),
         "{error}"
     );
-    assert_eq!(fs::read(cloud.path().join("prices.json")).unwrap(), before);
+    assert_eq!(
+        fs::read(cloud.path().join("prices.json")).expect("as it should be"),
+        before
+    );
 }
 
 /// A provider's program that knows one region and is throttled in the others.
@@ -289,7 +301,7 @@ fn refresh_takes_what_is_believable_and_keeps_the_rest() {
         price("p5.4xlarge", "null", "on-demand", 700.0),
     ];
     let program = cloud.file("nvbind-provider-aws", &PROVIDER.replace("PRICES", &prices.join(",\n")));
-    fs::set_permissions(program, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::set_permissions(program, fs::Permissions::from_mode(0o755)).expect("as it should be");
     let refresh = [
         "catalog",
         "refresh",
@@ -302,14 +314,14 @@ fn refresh_takes_what_is_believable_and_keeps_the_rest() {
     ];
     let output = cloud.run(&refresh);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
-    let error = String::from_utf8(output.stderr).unwrap();
+    let error = String::from_utf8(output.stderr).expect("as it should be");
     assert!(
         error.contains("aws us-east-1: RequestLimitExceeded: slow down"),
         "{error}"
     );
-    let asked: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let asked: Value = serde_json::from_slice(&output.stdout).expect("as it should be");
     let region = &asked[0];
-    let count = |name: &str| region[name].as_u64().unwrap();
+    let count = |name: &str| region[name].as_u64().expect("as it should be");
     assert_eq!(
         (count("taken"), count("without_spot"), count("unsold")),
         (6, 1, 1),
@@ -317,10 +329,13 @@ fn refresh_takes_what_is_believable_and_keeps_the_rest() {
     );
     assert_eq!(region["doubts"][0]["instance_type"], "p5.4xlarge");
     let file = cloud.path().join("prices.json");
-    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(
+        fs::metadata(&file).expect("as it should be").permissions().mode() & 0o777,
+        0o600
+    );
     let explained = cloud.json(&["explain", "--region", "eu-west-1", "--gpu-type", "A10G", "--work", "5h"]);
     assert_eq!(explained["choices"][0]["ordered_zone"], "eu-west-1a");
-    assert_eq!(explained["choices"].as_array().unwrap().len(), 3);
+    assert_eq!(explained["choices"].as_array().expect("as it should be").len(), 3);
 }
 
 #[test]
@@ -340,9 +355,9 @@ fn workloads_are_simulated_with_each_strategy() {
     assert_eq!(outcomes, cloud.json(&["simulate", "jobs", "--jobs", &csv]));
     let strategies: Vec<&str> = outcomes
         .as_array()
-        .unwrap()
+        .expect("as it should be")
         .iter()
-        .map(|outcome| outcome["strategy"].as_str().unwrap())
+        .map(|outcome| outcome["strategy"].as_str().expect("as it should be"))
         .collect();
     assert_eq!(
         strategies,

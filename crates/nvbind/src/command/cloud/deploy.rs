@@ -173,7 +173,7 @@ fn teller() -> impl FnMut(&Event) {
             start.elapsed().as_secs_f64(),
             event.kind,
             event.message
-        ))
+        ));
     }
 }
 

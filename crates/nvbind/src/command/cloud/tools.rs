@@ -54,9 +54,9 @@ pub(super) fn used(context: &Context) -> Result<Vec<ProviderName>, Failure> {
             });
     }
     let home = env::var_os("HOME").map(PathBuf::from).unwrap_or_default();
-    let is_set = |name: &&str| env::var_os(name).is_some_and(|value| !value.is_empty());
+    let is_set = |name: &str| env::var_os(name).is_some_and(|value| !value.is_empty());
     let clouds = SIGNS.iter().filter(|(_, variables, files)| {
-        variables.iter().any(|name| is_set(&name)) || files.iter().any(|file| home.join(file).is_file())
+        variables.iter().any(|name| is_set(name)) || files.iter().any(|file| home.join(file).is_file())
     });
     let mut names: Vec<ProviderName> = clouds.map(|(name, ..)| *name).collect();
     if !cloud.hosts.is_empty() {

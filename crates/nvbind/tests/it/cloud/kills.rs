@@ -64,7 +64,7 @@ impl Killer<'_> {
         if runs % 4 == 3 {
             return Some(Duration::from_millis(runs * 131 % 700));
         }
-        let when = if runs % 2 == 0 { "before" } else { "after" };
+        let when = if runs.is_multiple_of(2) { "before" } else { "after" };
         let rule = json!({"call": "*", "when": when, "do": "kill", "nth": 1 + runs % 5, "count": 1, "pid": pid});
         self.account.emulator.rule(&rule);
         None
