@@ -145,7 +145,7 @@ fn needs(number: usize) -> Requirements {
         nodes: 1 + (number % 3) as u32,
         spot: [SpotUse::Auto, SpotUse::Never][number % 2],
         work_hours: Some(1.0 + (number % 97) as f64),
-        data: (number % 5 == 0).then(|| Data {
+        data: number.is_multiple_of(5).then(|| Data {
             gib: 500.0,
             provider: ProviderName::Aws,
             region: "us-east-1".to_owned(),

@@ -1,4 +1,5 @@
 //! The program `nvbind-provider-aws` against an emulated AWS, over the wire: through `Remote`, as nvbind uses it.
+#![allow(clippy::unwrap_used)] // a test that cannot go on says where
 
 mod accounts;
 mod codes;

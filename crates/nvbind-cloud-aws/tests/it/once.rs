@@ -56,7 +56,7 @@ fn a_machine_whose_answers_were_all_lost_is_found_by_its_order() {
         );
         assert_eq!(cloud.emulator.calls("RunInstances"), 3);
         let found = cloud.describe(&ordered(&order)).unwrap();
-        assert_eq!(ids(&cloud), [found.id.clone()]);
+        assert_eq!(ids(&cloud), std::slice::from_ref(&found.id));
         cloud.emulator.reset();
         assert_eq!(cloud.create(&order).id, found.id);
         assert_eq!(ids(&cloud).len(), 1);

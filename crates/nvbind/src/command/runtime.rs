@@ -9,7 +9,6 @@ use nvbind_engine::find_shim;
 use std::path::{Path, PathBuf};
 
 #[derive(Debug, Subcommand)]
-#[command(defer = true)]
 pub(crate) enum RuntimeCommand {
     /// Tell an engine of nvbind-runtime, or take that back
     Configure(Box<ConfigureArgs>),
