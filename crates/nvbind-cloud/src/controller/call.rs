@@ -161,13 +161,14 @@ pub fn places(attempts: &[Attempt]) -> BTreeMap<ProviderName, Vec<String>> {
     places
 }
 
-/// Gives back everything of a deployment in those places; what is left, if anything is.
+/// Gives back everything of a deployment in those places. What was there is returned, with why it could not be given back: a provider accepts
+/// first and acts later, so only an empty answer means that nothing is left.
 pub fn clean_up(
     providers: &Providers,
     owner: &str,
     deployment: &str,
     places: &BTreeMap<ProviderName, Vec<String>>,
-) -> Result<Vec<Resource>, ProviderError> {
+) -> Result<Vec<(Resource, Option<ProviderError>)>, ProviderError> {
     let mut left = Vec::new();
     for (name, regions) in places {
         let ours = |resource: &Resource| resource.tags.get(TAG_DEPLOYMENT).is_some_and(|of| of == deployment);
@@ -176,10 +177,8 @@ pub fn clean_up(
         // Machines first, networks last: what is in use cannot be given back.
         found.sort_by_key(|resource| resource.kind);
         for resource in found {
-            match providers.call(*name, |provider| provider.delete(&resource)) {
-                Ok(()) => {}
-                Err(_) => left.push(resource),
-            }
+            let refusal = providers.call(*name, |provider| provider.delete(&resource)).err();
+            left.push((resource, refusal));
         }
     }
     Ok(left)

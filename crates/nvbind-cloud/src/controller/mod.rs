@@ -19,6 +19,7 @@ pub use worker::{run_token, target};
 use crate::attempt::{Attempt, AttemptStatus, EndReason};
 use crate::deployment::{Deployment, DeploymentStatus};
 use crate::host::Kit;
+use crate::provider::{ProviderError, Resource};
 use crate::state::{Event, State, StateError, now_ms};
 use call::Call;
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,6 +27,12 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 use worker::{Worker, WorkerNews};
+
+/// What the machines of a deployment shared, with why it could not be given back.
+type Left = Vec<(Resource, Option<ProviderError>)>;
+
+/// Pause between two looks for what the machines shared, in milliseconds.
+const CLEAN_UP_MS: i64 = 300;
 
 /// How patient a controller is.
 #[derive(Debug, Clone)]
@@ -82,8 +89,8 @@ enum Happening {
     Answered(i64, Answer),
     /// There is news from an attempt's machine.
     News(i64, WorkerNews),
-    /// What the machines shared was given back, but for so many; or why not.
-    CleanedUp(Result<usize, crate::provider::ProviderError>),
+    /// What the machines shared was looked for and given back; or why not.
+    CleanedUp(Result<Left, ProviderError>),
 }
 
 /// Keeps one deployment alive.
@@ -341,15 +348,16 @@ impl Controller {
         let (owner, name, places) = (self.owner.clone(), deployment.spec.name.clone(), places(attempts));
         std::thread::spawn(move || {
             let left = clean_up(&providers, &owner, &name, &places);
-            let _ = to.send(Happening::CleanedUp(left.map(|left| left.len())));
+            let _ = to.send(Happening::CleanedUp(left));
         });
     }
 
-    fn cleaned_up(&mut self, result: Result<usize, crate::provider::ProviderError>) -> Result<(), StateError> {
+    fn cleaned_up(&mut self, result: Result<Left, ProviderError>) -> Result<(), StateError> {
         self.is_cleaning = false;
         let deployment = self.state.deployment(self.deployment)?;
-        let message = match result {
-            Ok(0) => {
+        self.wait_until_ms = now_ms() + CLEAN_UP_MS;
+        let why = match result {
+            Ok(left) if left.is_empty() => {
                 let outcome = deployment.status.outcome();
                 worker::forget(&self.state, deployment.id);
                 self.state.set_deployment(deployment.id, outcome, &deployment.message)?;
@@ -357,10 +365,11 @@ impl Controller {
                     .state
                     .tell(Some(deployment.id), None, outcome.as_str(), "nothing is left of it");
             }
-            Ok(left) => format!("{left} networks, firewalls or keys are still in use: trying again"),
-            Err(error) => format!("what the machines shared cannot be given back yet: {error}"),
+            Ok(left) => left.into_iter().find_map(|(_, refusal)| refusal),
+            Err(error) => Some(error),
         };
-        self.wait_until_ms = now_ms() + 1000;
+        let Some(error) = why else { return Ok(()) };
+        let message = format!("what the machines shared cannot be given back yet: {error}");
         self.state.tell(Some(deployment.id), None, "clean-up", &message)
     }
 }
