@@ -119,9 +119,17 @@ impl Account {
     /// Options of a deployment that runs that script.
     pub(crate) fn deploy(&self, name: &str, script: &str, more: &[&str]) -> Vec<String> {
         let rootfs = small_rootfs().display().to_string();
-        let mut arguments: Vec<String> = ["deploy", "--name", name, "--gpu-type", "T4", "--rootfs", &rootfs]
-            .map(str::to_owned)
-            .to_vec();
+        let mut arguments: Vec<String> = [
+            "deploy",
+            "--name",
+            name,
+            "--gpu-type",
+            "T4,L4,A10,A100,V100",
+            "--rootfs",
+            &rootfs,
+        ]
+        .map(str::to_owned)
+        .to_vec();
         arguments.extend(more.iter().map(|word| (*word).to_owned()));
         arguments.extend(["--", "sh", "-c", script].map(str::to_owned));
         arguments
