@@ -48,7 +48,8 @@ impl Nvml {
         // SAFETY: the driver's own library, whose initializers every CUDA program runs.
         let library = unsafe { Library::new(path) }.map_err(|error| failed(&error))?;
         let nvml = Self { library };
-        nvml.do_plainly(c"nvmlInit_v2").map_err(|error| failed(&error))?;
+        nvml.do_plainly(c"nvmlInit_v2")
+            .map_err(|error| failed(&format_args!("nvmlInit_v2: {error}")))?;
         Ok(nvml)
     }
 
