@@ -514,6 +514,8 @@ class Cloud:
                 return 404, json.dumps({"error": "no such machine"})
             if path == "/_x/kill":
                 machine["die_at"] = time.time()
+                if self.real:
+                    self.real.kill(machine["name"])
                 return 200, "{}"
             if path == "/_x/interrupt":
                 machine["evict_at"] = time.time() + wanted["seconds"]
