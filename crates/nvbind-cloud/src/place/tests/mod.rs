@@ -53,11 +53,18 @@ fn refusal(needs: &Requirements, facts: &Facts<'_>, instance_type: &str, market_
     let offers = market();
     let index = OfferIndex::new(&offers[..]);
     let (_, refused) = Survey::new(&index, facts).explain(needs).unwrap();
-    let found = refused.iter().find(|refused| {
-        let offer = &offers[refused.offer];
-        offer.instance_type == instance_type && offer.market == market_
-    });
-    found.map(|refused| refused.refusal.to_string()).unwrap_or_default()
+    let mut same: Vec<_> = refused
+        .iter()
+        .filter(|refused| {
+            let offer = &offers[refused.offer];
+            offer.instance_type == instance_type && offer.market == market_
+        })
+        .collect();
+    // The first of the list, however near the others come.
+    same.sort_by_key(|refused| refused.offer);
+    same.first()
+        .map(|refused| refused.refusal.to_string())
+        .unwrap_or_default()
 }
 
 #[test]
