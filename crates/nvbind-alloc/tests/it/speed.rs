@@ -1,6 +1,5 @@
 //! What the ledger costs a run. The budget (1.5 ms) holds for a release build on a quiet machine; the bound here only
-//! catches a change of order, such as an fsync on the way. It is for the fastest of all rounds: a busy machine slows some, a
-//! dear ledger every one.
+//! catches a change of order, such as an fsync on the way.
 
 use crate::{binding, ledger};
 use nvbind_alloc::{Isolation, Ledger};
@@ -23,8 +22,8 @@ fn a_run_pays_little_for_its_record() {
         .collect();
     times.sort();
     println!(
-        "open, dead, begin, finish, close: fastest {:?}, median {:?}, worst {:?}",
-        times[0], times[25], times[49]
+        "open, dead, begin, finish, close: median {:?}, worst {:?}",
+        times[25], times[49]
     );
-    assert!(times[0] < Duration::from_millis(15), "fastest {:?}", times[0]);
+    assert!(times[25] < Duration::from_millis(15), "median {:?}", times[25]);
 }

@@ -2,7 +2,7 @@
 
 use super::{State, StateError, from_json, now_ms, sql, to_json, unknown_word};
 use crate::deployment::{Deployment, DeploymentSpec, DeploymentStatus};
-use rusqlite::{OptionalExtension, Row, params};
+use rusqlite::{Row, params};
 
 const COLUMNS: &str = "id, spec, status, nodes, created_ms, ended_ms, message";
 
@@ -123,16 +123,6 @@ impl State {
     /// Forgets the blocks whose JSON has that text in its scope, all when it is empty; how many there were.
     pub fn forget_blocks(&self, text: &str) -> Result<usize, StateError> {
         self.run(|connection| connection.execute("DELETE FROM block WHERE instr(scope, ?1) OR ?1 = ''", [text]))
-    }
-
-    /// Whether a deployment is there.
-    pub fn has_deployment(&self, name: &str) -> Result<bool, StateError> {
-        self.run(|connection| {
-            connection
-                .query_row("SELECT 1 FROM deployment WHERE name = ?1", [name], |_| Ok(()))
-                .optional()
-        })
-        .map(|found| found.is_some())
     }
 }
 

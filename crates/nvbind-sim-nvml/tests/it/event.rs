@@ -9,9 +9,6 @@ use nvml_wrapper::error::NvmlError;
 
 use crate::machine::Machine;
 
-/// How long an event is waited for, in milliseconds: much longer than one takes on a busy machine.
-const PATIENCE: u32 = 120_000;
-
 #[test]
 fn an_xid_wakes_who_waits_for_it() {
     let machine = Machine::new("t4");
@@ -35,17 +32,14 @@ fn an_xid_wakes_who_waits_for_it() {
         command::lose(&path, "1").unwrap();
     });
     let start = Instant::now();
-    let first = set.wait(PATIENCE).unwrap();
-    assert!(
-        start.elapsed() < Duration::from_millis(PATIENCE.into()) / 2,
-        "the event woke it, not its time's end"
-    );
+    let first = set.wait(5000).unwrap();
+    assert!(start.elapsed() < Duration::from_secs(2));
     assert!(
         matches!(first.event_data, Some(XidError::Value(31))),
         "GPU 0 is not waited for"
     );
     assert_eq!(first.device.index().unwrap(), 1);
-    let second = set.wait(PATIENCE).unwrap();
+    let second = set.wait(5000).unwrap();
     assert!(matches!(second.event_data, Some(XidError::Value(79))));
     assert!(second.device.uuid().is_ok(), "a lost GPU still says who it was");
     assert!(matches!(set.wait(50), Err(NvmlError::Timeout)));
