@@ -8,6 +8,8 @@ const UNWINDER: &str = "INPUT(-lgcc_eh)\n";
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
+    // That of the real one, so that programs linked against NVML find it.
+    println!("cargo:rustc-cdylib-link-arg=-Wl,-soname,libnvidia-ml.so.1");
     // NVIDIA's own NVML needs nothing but libc, and images may have nothing else; programs that have no libgcc_s yet
     // also start 0.2 ms sooner.
     let is_gnu = env::var("CARGO_CFG_TARGET_ENV").is_ok_and(|target| target == "gnu");

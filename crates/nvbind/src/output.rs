@@ -4,7 +4,6 @@ use crate::cli::Format;
 use crate::failure::{FAILED, Failure};
 use serde::Serialize;
 use std::io::{ErrorKind, Write};
-use std::path::Path;
 
 /// Prints data in the format asked for; the table is only made when it is.
 pub(crate) fn data(format: Format, value: &impl Serialize, table: impl FnOnce() -> String) -> Result<(), Failure> {
@@ -35,25 +34,6 @@ pub(crate) fn text(text: &str) -> Result<(), Failure> {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failure::io("cannot write to stdout", &error)),
         _ => Ok(()),
     }
-}
-
-/// Writes a file: readers see the old one or the new one, whole.
-pub(crate) fn file(path: &Path, text: &str) -> Result<(), Failure> {
-    let failed = |error| Failure::io(format!("cannot write '{}'", path.display()), &error);
-    let name = path.file_name().ok_or_else(|| failed(ErrorKind::IsADirectory.into()))?;
-    let temporary = path.with_file_name(format!(".{}.{}.new", name.to_string_lossy(), std::process::id()));
-    let written = fill(&temporary, text).and_then(|()| std::fs::rename(&temporary, path));
-    if written.is_err() {
-        // Nothing half-written stays; the first error is the one to tell.
-        let _ = std::fs::remove_file(&temporary);
-    }
-    written.map_err(failed)
-}
-
-fn fill(path: &Path, text: &str) -> std::io::Result<()> {
-    let mut file = std::fs::File::create_new(path)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()
 }
 
 /// Tells something beside the data, on stderr.

@@ -15,8 +15,8 @@ use nvbind_cloud::money::{
 use nvbind_cloud::provider::BillLine;
 use nvbind_cloud::state::{State, now_ms};
 use serde::Serialize;
-use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::io::{ErrorKind, IsTerminal, Write};
+use std::path::{Path, PathBuf};
 
 #[derive(Debug, Args)]
 pub(crate) struct CostsArgs {
@@ -110,7 +110,7 @@ pub(crate) fn run(args: &CostsArgs, context: &Context) -> Result<u8, Failure> {
     let bill = args.bill.then(|| bill(&state, &ledger, period, context)).transpose()?;
     if let Some(file) = &args.html {
         let page = report(&ledger, period, &forecast, bill.as_deref().unwrap_or_default());
-        output::file(file, &page)?;
+        write(file, &page)?;
     }
     let printed = Printed {
         costs: ledger.costs(period, args.by.unwrap_or_default()),
@@ -244,4 +244,23 @@ fn bars_of(costs: &Costs) -> String {
     let columns = rustix::termios::tcgetwinsize(std::io::stdout()).map_or(80, |size| usize::from(size.ws_col));
     let is_plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     chart(&rows, columns, std::io::stdout().is_terminal() && !is_plain)
+}
+
+/// Writes a file: readers see the old one or the new one, whole.
+fn write(path: &Path, text: &str) -> Result<(), Failure> {
+    let failed = |error| Failure::io(format!("cannot write '{}'", path.display()), &error);
+    let name = path.file_name().ok_or_else(|| failed(ErrorKind::IsADirectory.into()))?;
+    let temporary = path.with_file_name(format!(".{}.{}.new", name.to_string_lossy(), std::process::id()));
+    let written = fill(&temporary, text).and_then(|()| std::fs::rename(&temporary, path));
+    if written.is_err() {
+        // Nothing half-written stays; the first error is the one to tell.
+        let _ = std::fs::remove_file(&temporary);
+    }
+    written.map_err(failed)
+}
+
+fn fill(path: &Path, text: &str) -> std::io::Result<()> {
+    let mut file = std::fs::File::create_new(path)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()
 }
