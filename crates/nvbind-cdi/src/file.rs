@@ -125,9 +125,9 @@ fn write_atomically(path: &Path, content: &[u8]) -> std::io::Result<()> {
         // Nothing half-written stays; the first error is the one to tell.
         let _ = std::fs::remove_file(&temporary);
     }
-    written?;
-    // Without this a power cut can lose the new name; the content is safe either way.
-    File::open(folder)?.sync_all()
+    // The folder is not forced to disk: after a power cut the old spec or the new one is there, each whole, and what
+    // rewrites a stale one (`cdi watch`) does so at the next start as well.
+    written.map(drop)
 }
 
 /// Writes a new file, locked until it is closed.

@@ -283,7 +283,8 @@ fn list_below(root: &OwnedFd, folder: &Path, wanted: fn(&[u8]) -> bool) -> Resul
 }
 
 fn names_of(fd: &OwnedFd, wanted: fn(&[u8]) -> bool) -> Result<Vec<Name>, Errno> {
-    let mut buffer = vec![MaybeUninit::uninit(); DIRECTORY_BUFFER];
+    // On the stack: an allocation of that size grows the heap and gives it back, for each folder.
+    let mut buffer = [MaybeUninit::uninit(); DIRECTORY_BUFFER];
     let mut entries = RawDir::new(fd, &mut buffer);
     let mut names = Vec::new();
     while let Some(entry) = entries.next() {
