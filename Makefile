@@ -54,13 +54,14 @@ install: build install-units ## install to PREFIX (default /usr/local)
 	$(BUILD)/bin/nvbind man --output $(DESTDIR)$(PREFIX)/share/man/man1
 	$(BUILD)/bin/nvbind completions bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/nvbind
 
-install-units: ## install the systemd unit and the udev rule to PREFIX
-	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system $(DESTDIR)$(PREFIX)/lib/udev/rules.d
+install-units: ## install the systemd units and the udev rule to PREFIX
+	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system $(DESTDIR)$(PREFIX)/lib/systemd/user $(DESTDIR)$(PREFIX)/lib/udev/rules.d
 	sed 's|@BINDIR@|$(PREFIX)/bin|' dist/systemd/nvbind-cdi-watch.service > $(DESTDIR)$(PREFIX)/lib/systemd/system/nvbind-cdi-watch.service
+	sed 's|@BINDIR@|$(PREFIX)/bin|' dist/systemd/nvbind-cloud.service > $(DESTDIR)$(PREFIX)/lib/systemd/user/nvbind-cloud.service
 	install -m 644 dist/systemd/60-nvbind.rules $(DESTDIR)$(PREFIX)/lib/udev/rules.d/
 
 uninstall: ## remove what install put there
 	rm -f $(DESTDIR)$(PREFIX)/bin/nvbind $(DESTDIR)$(PREFIX)/bin/nvbind-runtime $(DESTDIR)$(PREFIX)/bin/nvbind-hook \
-	    $(DESTDIR)$(PREFIX)/lib/systemd/system/nvbind-cdi-watch.service $(DESTDIR)$(PREFIX)/lib/udev/rules.d/60-nvbind.rules \
+	    $(DESTDIR)$(PREFIX)/lib/systemd/system/nvbind-cdi-watch.service $(DESTDIR)$(PREFIX)/lib/systemd/user/nvbind-cloud.service $(DESTDIR)$(PREFIX)/lib/udev/rules.d/60-nvbind.rules \
 	    $(DESTDIR)$(PREFIX)/share/man/man1/nvbind*.1 $(DESTDIR)$(PREFIX)/share/bash-completion/completions/nvbind
 	rm -rf $(DESTDIR)$(PREFIX)/lib/nvbind $(DESTDIR)$(PREFIX)/libexec/nvbind

@@ -1,4 +1,4 @@
-//! The systemd unit and the udev rule, as `make install-units` puts them.
+//! The systemd units and the udev rule, as `make install-units` puts them.
 
 use nvbind_testkit::{check, temp_dir};
 use std::fs;
@@ -64,6 +64,31 @@ fn the_command_of_the_unit_is_one_that_nvbind_takes() {
     assert_eq!(program, format!("{prefix}/bin/nvbind"));
     let help = check(Command::new(program).args(words).arg("--help"));
     assert!(help.contains("--load-kernel-modules"), "{help}");
+}
+
+#[cfg(feature = "cloud")]
+#[test]
+fn the_unit_of_deployments_is_one_for_users_and_its_command_is_one_that_nvbind_takes() {
+    let dir = temp_dir("units");
+    let prefix = installed(dir.path());
+    let unit = format!("{prefix}/lib/systemd/user/nvbind-cloud.service");
+    let verify = Command::new("systemd-analyze")
+        .env("XDG_RUNTIME_DIR", dir.path())
+        .args(["--user", "verify", &unit])
+        .output()
+        .expect("systemd-analyze");
+    let said = String::from_utf8_lossy(&verify.stderr);
+    assert!(verify.status.success() && !said.contains("nvbind-cloud.service"), "{said}");
+    let text = fs::read_to_string(&unit).expect("unit");
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("ExecStart="))
+        .expect("ExecStart");
+    let mut words = line.split(' ');
+    let program = words.next().expect("program");
+    assert_eq!(program, format!("{prefix}/bin/nvbind"));
+    let help = check(Command::new(program).args(words).arg("--help"));
+    assert!(help.contains("--interval"), "{help}");
 }
 
 #[test]
