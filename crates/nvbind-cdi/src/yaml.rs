@@ -56,7 +56,9 @@ fn is_plain(text: &str) -> bool {
     let first = text.strip_prefix("--").unwrap_or(text);
     let starts_like_a_word = first.starts_with(|c: char| c.is_ascii_alphabetic()) || text.starts_with('/');
     let is_reserved = || text.len() <= LONGEST_RESERVED && RESERVED.iter().any(|word| text.eq_ignore_ascii_case(word));
-    starts_like_a_word && text.bytes().all(|byte| SAFE[usize::from(byte)]) && !text.ends_with(':') && !is_reserved()
+    // Without a way out at the first that is not safe: nearly all are, and so it is quicker.
+    let is_safe = || text.bytes().fold(true, |safe, byte| safe & SAFE[usize::from(byte)]);
+    starts_like_a_word && is_safe() && !text.ends_with(':') && !is_reserved()
 }
 
 /// A character within double quotes. All that is not printable ASCII is escaped: some of it breaks lines in YAML 1.1.

@@ -78,7 +78,10 @@ fn the_unit_of_deployments_is_one_for_users_and_its_command_is_one_that_nvbind_t
         .output()
         .expect("systemd-analyze");
     let said = String::from_utf8_lossy(&verify.stderr);
-    assert!(verify.status.success() && !said.contains("nvbind-cloud.service"), "{said}");
+    assert!(
+        verify.status.success() && !said.contains("nvbind-cloud.service"),
+        "{said}"
+    );
     let text = fs::read_to_string(&unit).expect("unit");
     let line = text
         .lines()
