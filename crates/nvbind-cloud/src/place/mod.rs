@@ -8,7 +8,6 @@ mod assign;
 mod block;
 mod conflict;
 mod cost;
-
 mod explain;
 mod family;
 mod history;
@@ -18,6 +17,9 @@ mod rank;
 mod rates;
 mod reach;
 mod refusal;
+mod relevant;
+mod score;
+mod shortlist;
 mod survey;
 #[cfg(test)]
 mod testing;
@@ -129,6 +131,12 @@ pub fn place(
     facts: &Facts<'_>,
     count: usize,
 ) -> Result<Placement, PlaceError> {
+    Conflict::in_words(requirements)?;
+    let choices = shortlist::choices(requirements, offers, facts, count)?;
+    if !choices.is_empty() {
+        return Ok(Placement { choices });
+    }
+    // Why nothing fits, all offers together tell.
     let index = OfferIndex::new(offers);
     Survey::new(&index, facts).place(requirements, count)
 }
