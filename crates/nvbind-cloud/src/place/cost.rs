@@ -47,6 +47,7 @@ pub(super) struct Around {
 
 impl Query<'_> {
     /// What the job is expected to cost at that price.
+    #[inline(always)]
     pub(super) fn cost(&self, usd_h: f64, market: Market, outlook: Outlook, around: &Around) -> Cost {
         let seconds = outlook.setup_seconds.unwrap_or(around.setup_seconds);
         let start_hours = seconds / 3600.0 + around.transfer_hours;

@@ -6,6 +6,7 @@
 mod all;
 mod assign;
 mod block;
+mod cells;
 mod conflict;
 mod cost;
 mod explain;

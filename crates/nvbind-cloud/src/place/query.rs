@@ -111,6 +111,7 @@ impl<'all> Query<'all> {
     }
 
     /// What an offer is expected to cost.
+    #[inline(always)]
     pub(super) fn cost_at(&self, at: usize) -> Cost {
         let key = self.survey.index.keys[at];
         let around = &self.around[self.survey.index.sites[key.site()].region as usize];
@@ -122,7 +123,8 @@ impl<'all> Query<'all> {
         self.cost(self.survey.usd_h(at), key.market(), outlook, around)
     }
 
-    /// The offer with its cost, if it will do.
+    /// The offer with its cost, if it will do. Scores ask that of every offer, and use little of the cost: hence the attributes.
+    #[inline(always)]
     pub(super) fn fit(&self, at: usize) -> Option<Fit> {
         let key = self.survey.index.keys[at];
         let is_fit = self.kinds[key.kind as usize]

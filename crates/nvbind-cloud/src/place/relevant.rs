@@ -1,7 +1,8 @@
 //! Which facts are about which offers.
 
+use super::cells::Cells;
 use super::index::{Key, Kind, OfferIndex};
-use super::survey::{Cell, SLACK};
+use super::survey::SLACK;
 use super::{Facts, Types};
 use crate::catalog::{Market, ProviderName};
 use crate::provider::{Quota, QuotaUnit};
@@ -9,6 +10,9 @@ use foldhash::HashMap;
 
 /// Lists of types of quotas before one that are compared with it: those of many regions are often the same.
 const LISTS: usize = 16;
+
+/// A cell that nobody has looked for.
+pub(super) const UNKNOWN: u32 = u32::MAX;
 
 /// A bit for each kind on each market.
 type Columns = Vec<u64>;
@@ -46,35 +50,55 @@ pub(super) struct Relevant<'all> {
 
 /// Kinds by the name of their type: mostly one of each.
 struct Kinds<'all> {
-    by_name: HashMap<&'all str, Vec<usize>>,
-    count: usize,
+    /// The number of each name.
+    names: HashMap<&'all str, u32>,
+    /// For each name, its kinds.
+    named: Vec<Vec<usize>>,
+    /// For each kind, the number of its name.
+    name_of: Vec<u32>,
 }
 
 impl<'all> Kinds<'all> {
     fn of(index: &'all OfferIndex<'all>) -> Self {
-        let mut by_name: HashMap<&str, Vec<usize>> = HashMap::default();
+        let mut kinds = Self {
+            names: HashMap::default(),
+            named: Vec::new(),
+            name_of: Vec::new(),
+        };
         for (at, kind) in index.kinds.iter().enumerate() {
-            by_name.entry(&index.of_kind(kind).instance_type).or_default().push(at);
+            let next = kinds.named.len() as u32;
+            let name = *kinds.names.entry(&index.of_kind(kind).instance_type).or_insert(next);
+            if name == next {
+                kinds.named.push(Vec::new());
+            }
+            kinds.named[name as usize].push(at);
+            kinds.name_of.push(name);
         }
-        let count = index.kinds.len();
-        Self { by_name, count }
+        kinds
     }
 
-    fn named(&self, name: &str) -> &[usize] {
-        self.by_name.get(name).map_or(&[], Vec::as_slice)
+    fn number(&self, name: &str) -> Option<u32> {
+        self.names.get(name).copied()
     }
 
     fn none(&self) -> Columns {
-        vec![0; (self.count * 2).div_ceil(64)]
+        vec![0; (self.name_of.len() * 2).div_ceil(64)]
     }
 
     /// Adds the kinds of that name, on one market or both.
-    fn add(&self, columns: &mut Columns, name: &str, market: Option<Market>) {
-        for kind in self.named(name) {
+    fn add(&self, columns: &mut Columns, name: Option<u32>, market: Option<Market>) {
+        for kind in name.iter().flat_map(|name| &self.named[*name as usize]) {
             let both = market_bits(market) & 0b11;
             columns[kind / 32] |= both << (kind % 32 * 2);
         }
     }
+}
+
+/// Something that was seen: its number, and of which name and market.
+#[derive(Debug, Clone, Copy)]
+struct Seen {
+    at: u32,
+    of: (u32, Market),
 }
 
 /// Numbers of the facts that may be about a region.
@@ -82,7 +106,7 @@ impl<'all> Kinds<'all> {
 struct Here {
     blocks: Vec<u16>,
     quotas: Vec<u16>,
-    history: Vec<u32>,
+    history: Vec<Seen>,
     /// Whatever one of them may be about. Empty where none is about anything here.
     about: Columns,
 }
@@ -94,8 +118,8 @@ impl<'all> Relevant<'all> {
         let mut relevant = Self {
             facts,
             index,
+            regions: by_region(facts, index, &types),
             types,
-            regions: by_region(facts, index),
             lists,
             counted,
         };
@@ -103,6 +127,14 @@ impl<'all> Relevant<'all> {
             relevant.regions[region].about = relevant.about(&relevant.regions[region]);
         }
         relevant
+    }
+
+    /// As many unknown numbers as there are columns, where a fact may be about something in a region.
+    pub(super) fn row(&self, region: usize) -> Vec<u32> {
+        match self.regions[region].about.is_empty() {
+            true => Vec::new(),
+            false => vec![UNKNOWN; self.index.kinds.len() * 2],
+        }
     }
 
     /// Whether a fact may be about a kind on a market in a region.
@@ -119,7 +151,7 @@ impl<'all> Relevant<'all> {
         for at in &here.blocks {
             let scope = &self.facts.blocks[usize::from(*at)].scope;
             match &scope.types {
-                Types::One(name) => self.types.add(&mut about, name, scope.market),
+                Types::One(name) => self.types.add(&mut about, self.types.number(name), scope.market),
                 _ => about.iter_mut().for_each(|word| *word |= market_bits(scope.market)),
             }
         }
@@ -130,25 +162,24 @@ impl<'all> Relevant<'all> {
                 *word |= counted & bits;
             }
         }
-        for at in &here.history {
-            let seen = &self.facts.history[*at as usize];
-            self.types.add(&mut about, &seen.instance_type, Some(seen.market));
+        for seen in &here.history {
+            self.types.add(&mut about, Some(seen.of.0), Some(seen.of.1));
         }
         about
     }
 
-    /// What is known of a kind in a region, on a market: those of that key.
-    pub(super) fn cell(&self, region: u32, key: Key) -> Cell {
+    /// Adds what is known of a kind in a region, on a market: those of that key.
+    pub(super) fn add_cell(&self, cells: &mut Cells, region: u32, key: Key) -> u32 {
         let (facts, here) = (self.facts, &self.regions[region as usize]);
         let kind = &self.index.kinds[key.kind as usize];
         let column = column(key.kind as usize, key.market());
-        let mut cell = Cell::default();
+        let mut room = u32::MAX;
         for at in &here.blocks {
             if facts.blocks[usize::from(*at)]
                 .scope
                 .covers_but_zone(self.index.offer(key))
             {
-                cell.blocks.push(at + 1);
+                cells.blocks.push(at + 1);
             }
         }
         for at in &here.quotas {
@@ -157,17 +188,14 @@ impl<'all> Relevant<'all> {
             let is_counted = has(&self.counted[self.lists[usize::from(*at)]], column)
                 && quota.market.is_none_or(|market| market == key.market());
             if is_counted && each > 0.0 {
-                cell.quotas.push((*at, each));
-                cell.room = cell.room.min(((quota.left() + SLACK) / each).floor() as u32);
+                cells.quotas.push((*at, each));
+                room = room.min(((quota.left() + SLACK) / each).floor() as u32);
             }
         }
-        let name = &self.index.of_kind(kind).instance_type;
-        let history = here.history.iter().copied().filter(|at| {
-            let seen = &facts.history[*at as usize];
-            seen.market == key.market() && seen.instance_type == *name
-        });
-        cell.history = history.collect();
-        cell
+        let name = self.types.name_of[key.kind as usize];
+        let same = here.history.iter().filter(|seen| seen.of == (name, key.market()));
+        cells.history.extend(same.map(|seen| seen.at));
+        cells.close(room)
     }
 }
 
@@ -191,7 +219,7 @@ fn lists(facts: &Facts<'_>, types: &Kinds<'_>) -> (Vec<usize>, Vec<Columns>) {
         }
         let mut columns = types.none();
         for name in &quota.instance_types {
-            types.add(&mut columns, name, None);
+            types.add(&mut columns, types.number(name), None);
         }
         lists.push(&quota.instance_types);
         counted.push(columns);
@@ -201,7 +229,7 @@ fn lists(facts: &Facts<'_>, types: &Kinds<'_>) -> (Vec<usize>, Vec<Columns>) {
 }
 
 /// The facts that may be about each region of the index.
-fn by_region(facts: &Facts<'_>, index: &OfferIndex<'_>) -> Vec<Here> {
+fn by_region(facts: &Facts<'_>, index: &OfferIndex<'_>, types: &Kinds<'_>) -> Vec<Here> {
     let sites = index.regions.iter().map(|site| &index.sites[*site as usize]);
     let names = sites.map(|site| (site.provider, index.at_site(site).region.as_str()));
     let names: Vec<(ProviderName, &str)> = names.collect();
@@ -226,8 +254,10 @@ fn by_region(facts: &Facts<'_>, index: &OfferIndex<'_>) -> Vec<Here> {
         }
     }
     for (at, seen) in (0_u32..).zip(facts.history) {
-        if let Some(region) = numbers.get(&(seen.provider, seen.region.as_str())) {
-            regions[*region].history.push(at);
+        let region = numbers.get(&(seen.provider, seen.region.as_str()));
+        if let (Some(region), Some(name)) = (region, types.number(&seen.instance_type)) {
+            let of = (name, seen.market);
+            regions[*region].history.push(Seen { at, of });
         }
     }
     regions

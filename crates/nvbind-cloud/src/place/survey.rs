@@ -1,12 +1,12 @@
 //! Offers together with what is known of them.
 
+use super::cells::Cells;
 use super::history::Outlook;
 use super::index::{Key, OfferIndex};
-use super::relevant::{Relevant, column};
+use super::relevant::{Relevant, UNKNOWN, column};
 use super::{Facts, Refusal};
 use crate::catalog::Offer;
 use crate::provider::QuotaUnit;
-use foldhash::HashMap;
 
 /// Offers together with what is known of them. Made once for a set of facts, good for any number of requirements.
 #[derive(Debug)]
@@ -18,7 +18,7 @@ pub struct Survey<'all> {
     /// What was found out about offers. The first knows nothing.
     marks: Vec<Mark>,
     /// What is known of a type in a region, on a market; marks point here. The first knows nothing.
-    cells: Vec<Cell>,
+    cells: Cells,
 }
 
 /// What was found out about an offer.
@@ -49,7 +49,7 @@ impl<'all> Survey<'all> {
             facts,
             marked: vec![0; index.keys.len()],
             marks: vec![CLEAR],
-            cells: vec![Cell::default()],
+            cells: Cells::new(),
         };
         let holding = facts.blocks.iter().any(|block| block.holds(facts.now));
         if holding || !facts.quotas.is_empty() || !facts.history.is_empty() {
@@ -62,33 +62,34 @@ impl<'all> Survey<'all> {
     fn mark(&mut self) {
         let index = self.index;
         let relevant = Relevant::new(self.facts, index);
-        // For each cell its number, and that of its mark where all offers of it have the same.
-        let mut found: HashMap<(u32, usize), (u32, Option<u32>)> = HashMap::default();
+        // Numbers of cells, and of the marks that all offers of a cell share, by region and column.
+        let mut rows: Vec<Vec<u32>> = (0..index.regions.len()).map(|region| relevant.row(region)).collect();
+        let mut shared = vec![Some(0)];
         for (at, key) in index.keys.iter().enumerate() {
             let (region, column) = (index.sites[key.site()].region, column(key.kind as usize, key.market()));
             if !relevant.is_about(region, column) {
                 continue;
             }
-            let entry = found.entry((region, column));
-            let (number, mark) = *entry.or_insert_with(|| self.add_cell(relevant.cell(region, *key)));
-            self.marked[at] = mark.unwrap_or_else(|| self.add_mark(self.mark_of(*key, number)));
+            let number = &mut rows[region as usize][column];
+            if *number == UNKNOWN {
+                *number = relevant.add_cell(&mut self.cells, region, *key);
+                if *number as usize == shared.len() {
+                    shared.push(self.shared_mark(*number));
+                }
+            }
+            self.marked[at] = shared[*number as usize].unwrap_or_else(|| self.add_mark(self.mark_of(*key, *number)));
         }
     }
 
-    /// Its number, and that of its mark where all offers of it have the same.
-    fn add_cell(&mut self, cell: Cell) -> (u32, Option<u32>) {
-        if cell == self.cells[0] {
-            return (0, Some(0));
-        }
-        let number = self.cells.len() as u32;
-        let is_same = cell.blocks.is_empty() && cell.history.is_empty();
+    /// The mark of all offers of a cell, where they have the same.
+    fn shared_mark(&mut self, number: u32) -> Option<u32> {
+        let is_same = self.cells.blocks_of(number).is_empty() && self.cells.history_of(number).is_empty();
         let mark = Mark {
-            room: cell.room,
+            room: self.cells.room(number),
             cell: number,
             ..CLEAR
         };
-        self.cells.push(cell);
-        (number, is_same.then(|| self.add_mark(mark)))
+        is_same.then(|| self.add_mark(mark))
     }
 
     /// Its number.
@@ -98,18 +99,19 @@ impl<'all> Survey<'all> {
     }
 
     fn mark_of(&self, key: Key, number: u32) -> Mark {
-        let (cell, offer) = (&self.cells[number as usize], self.index.offer(key));
-        let block = cell.blocks.iter().find(|block| {
+        let (cells, offer) = (&self.cells, self.index.offer(key));
+        let block = cells.blocks_of(number).iter().find(|block| {
             let zone = &self.facts.blocks[usize::from(**block) - 1].scope.zone;
             zone.is_none() || *zone == offer.zone
         });
-        let seen = cell.history.iter().map(|at| &self.facts.history[*at as usize]);
-        let outlook = (!cell.history.is_empty()).then(|| {
+        let history = cells.history_of(number);
+        let seen = history.iter().map(|at| &self.facts.history[*at as usize]);
+        let outlook = (!history.is_empty()).then(|| {
             let unseen = key.outlook(offer.provider);
             unseen.after(seen.filter(|history| history.is_of(offer)))
         });
         Mark {
-            room: cell.room,
+            room: cells.room(number),
             cell: number,
             outlook,
             block: block.copied().unwrap_or(0),
@@ -141,7 +143,7 @@ impl<'all> Survey<'all> {
 
     /// What orders of an offer count against: quotas with what one machine counts for.
     pub(super) fn quotas_of(&self, at: usize) -> &[(u16, f64)] {
-        &self.cells[self.mark_at(at).cell as usize].quotas
+        self.cells.quotas_of(self.mark_at(at).cell)
     }
 
     /// Machines that are free of an offer, where that is limited.
@@ -188,30 +190,6 @@ impl OfferIndex<'_> {
 
 /// What counts of shares may be off by, since a third of a GPU is no exact number.
 pub(super) const SLACK: f64 = 1e-6;
-
-/// What is known of a type in a region, on a market.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Cell {
-    /// Blocks that cover it or a zone of it, counted from 1.
-    pub(super) blocks: Vec<u16>,
-    /// Quotas that it counts against, with what one machine counts for.
-    pub(super) quotas: Vec<(u16, f64)>,
-    /// Machines that the quotas leave room for.
-    pub(super) room: u32,
-    /// What was seen of it.
-    pub(super) history: Vec<u32>,
-}
-
-impl Default for Cell {
-    fn default() -> Self {
-        Self {
-            blocks: Vec::new(),
-            quotas: Vec::new(),
-            room: u32::MAX,
-            history: Vec::new(),
-        }
-    }
-}
 
 fn unit(unit: QuotaUnit) -> &'static str {
     match unit {
