@@ -3,7 +3,7 @@
 use super::assign::{Candidate, Problem};
 use super::query::Query;
 use super::rank::Ranked;
-use super::{Choice, Conflict, PlaceError, Survey};
+use super::{Choice, Conflict, Cost, PlaceError, Survey};
 use crate::requirements::Requirements;
 use std::collections::HashMap;
 
@@ -34,9 +34,11 @@ pub fn place_all(survey: &Survey<'_>, workloads: &[Requirements]) -> Together {
             .and_then(|()| Query::new(survey, workload))
             .map(|query| ways(&query, &mut is_all));
         let candidates = ways.as_deref().unwrap_or_default().iter();
-        problem
-            .jobs
-            .push(candidates.map(|way| limits.candidate(way, workload.nodes)).collect());
+        problem.jobs.push(
+            candidates
+                .map(|(way, _)| limits.candidate(way, workload.nodes))
+                .collect(),
+        );
         found.push(ways);
     }
     problem.limits = limits.limits;
@@ -45,7 +47,7 @@ pub fn place_all(survey: &Survey<'_>, workloads: &[Requirements]) -> Together {
     let choices = picked.map(|((ways, workload), pick)| {
         let ways = ways?;
         let way = pick.map(|pick| ways[pick]);
-        Ok(way.map(|way| Query::bare(survey, workload).choice(&way)))
+        Ok(way.map(|(way, cost)| Query::bare(survey, workload).choice(&way, cost)))
     });
     let choices: Vec<_> = choices.collect();
     let placed = choices.iter().filter_map(|choice| choice.as_ref().ok()?.as_ref());
@@ -58,7 +60,7 @@ pub fn place_all(survey: &Survey<'_>, workloads: &[Requirements]) -> Together {
 
 /// The cheapest offer for each set of limits it counts against, up to the first that counts against none: what is dearer than that is
 /// never needed.
-fn ways(query: &Query<'_>, is_all: &mut bool) -> Vec<Ranked> {
+fn ways(query: &Query<'_>, is_all: &mut bool) -> Vec<(Ranked, Cost)> {
     let survey = query.survey;
     let is_free = |way: &Ranked| survey.room_of(way.at()).is_none() && survey.quotas_of(way.at()).is_empty();
     for count in [1, 64, 4096, usize::MAX] {
@@ -74,7 +76,7 @@ fn ways(query: &Query<'_>, is_all: &mut bool) -> Vec<Ranked> {
             let room = survey.room_of(way.at()).map(|_| way.at());
             seen.insert((survey.cell_of(way.at()), room)) || is_free(way)
         });
-        let mut ways: Vec<Ranked> = different.copied().collect();
+        let mut ways: Vec<(Ranked, Cost)> = different.map(|way| (*way, query.cost_at(way.at()))).collect();
         *is_all &= ways.len() <= WAYS;
         ways.truncate(WAYS);
         return ways;

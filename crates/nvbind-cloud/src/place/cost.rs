@@ -2,7 +2,6 @@
 
 use super::history::Outlook;
 use super::query::Query;
-use super::rates::Extras;
 use crate::catalog::Market;
 use serde::Serialize;
 
@@ -39,18 +38,23 @@ pub(super) struct Around {
     pub(super) disk_usd_h: f64,
     pub(super) egress_usd: f64,
     pub(super) transfer_hours: f64,
-    pub(super) extras: &'static Extras,
+    pub(super) setup_seconds: f64,
+    /// On demand and on spot, as [`super::Extras::address_usd_h`].
+    pub(super) address_usd_h: [f64; 2],
+    /// Chance that an order is filled where nothing was seen, on demand and on spot.
+    pub(super) chance: [f64; 2],
 }
 
 impl Query<'_> {
     /// What the job is expected to cost at that price.
+    #[inline(always)]
     pub(super) fn cost(&self, usd_h: f64, market: Market, outlook: Outlook, around: &Around) -> Cost {
-        let seconds = outlook.setup_seconds.unwrap_or(around.extras.setup_seconds);
+        let seconds = outlook.setup_seconds.unwrap_or(around.setup_seconds);
         let start_hours = seconds / 3600.0 + around.transfer_hours;
         let losses_of_one = outlook.lost_per_hour * self.work_hours;
         let losses = losses_of_one * self.nodes;
         let hours = start_hours + self.work_hours + losses * (start_hours + LOST_WORK_HOURS);
-        let usd_h = self.nodes * (usd_h + around.disk_usd_h + around.extras.address_usd_h(market));
+        let usd_h = self.nodes * (usd_h + around.disk_usd_h + around.address_usd_h[market as usize]);
         let egress_usd = around.egress_usd * (1.0 + losses_of_one);
         let job_usd = usd_h * hours + egress_usd;
         Cost {

@@ -6,9 +6,9 @@
 mod all;
 mod assign;
 mod block;
+mod cells;
 mod conflict;
 mod cost;
-
 mod explain;
 mod family;
 mod history;
@@ -18,6 +18,9 @@ mod rank;
 mod rates;
 mod reach;
 mod refusal;
+mod relevant;
+mod score;
+mod shortlist;
 mod survey;
 #[cfg(test)]
 mod testing;
@@ -129,6 +132,12 @@ pub fn place(
     facts: &Facts<'_>,
     count: usize,
 ) -> Result<Placement, PlaceError> {
+    Conflict::in_words(requirements)?;
+    let choices = shortlist::choices(requirements, offers, facts, count)?;
+    if !choices.is_empty() {
+        return Ok(Placement { choices });
+    }
+    // Why nothing fits, all offers together tell.
     let index = OfferIndex::new(offers);
     Survey::new(&index, facts).place(requirements, count)
 }

@@ -1,11 +1,15 @@
 //! Requirements made ready for looking through offers: what is decided by kind and by place is decided once.
 
 use super::cost::{Around, Cost};
-use super::index::{Kind, Site};
+use super::history::Outlook;
+use super::index::{Kind, Site, kind_of};
 use super::rates::{Extras, egress_usd, transfer_hours};
 use super::{Latency, PlaceError, Refusal, Survey};
 use crate::catalog::{Day, Gpu, Market, Offer, ProviderName, country_of, holds, is_place};
 use crate::requirements::{Requirements, SpotUse};
+
+/// In the order of their numbers.
+const MARKETS: [Market; 2] = [Market::OnDemand, Market::Spot];
 
 /// Requirements made ready for looking through the offers of a survey.
 pub(super) struct Query<'all> {
@@ -62,7 +66,7 @@ impl<'all> Query<'all> {
             .collect();
         for site in &index.sites {
             let is_fit = query.refuse_site(site).is_none();
-            for market in [Market::OnDemand, Market::Spot] {
+            for market in MARKETS {
                 query.places.push(is_fit && query.refuse_market(market).is_none());
             }
         }
@@ -76,6 +80,21 @@ impl<'all> Query<'all> {
         self.kinds.contains(&true)
     }
 
+    /// Whether the machine of an offer will do, and its region and market as far as they were named.
+    pub(super) fn suits(&self, offer: &Offer, number: u32) -> bool {
+        let regions = &self.requirements.regions;
+        (self.models.is_empty() || self.models.contains(&offer.gpu))
+            && self.refuse_market(offer.market).is_none()
+            && self.refuse_kind(&kind_of(offer, number)).is_none()
+            && (regions.is_empty() || regions.contains(&offer.region))
+    }
+
+    /// Whether any kind of a provider will do.
+    pub(super) fn has_kinds_of(&self, provider: ProviderName) -> bool {
+        let mut kinds = self.survey.index.kinds.iter().zip(&self.kinds);
+        kinds.any(|(kind, is_fit)| *is_fit && kind.provider == provider)
+    }
+
     fn around(&self, offer: &Offer) -> Around {
         let extras = Extras::of(offer.provider);
         let here = (offer.provider, offer.region.as_str());
@@ -85,18 +104,27 @@ impl<'all> Query<'all> {
             disk_usd_h: extras.disk_usd_h(self.requirements.disk_gib),
             egress_usd: from.map_or(0.0, |(gib, from)| egress_usd(gib, from, here)),
             transfer_hours: from.map_or(0.0, |(gib, from)| transfer_hours(gib, from, here)),
-            extras,
+            setup_seconds: extras.setup_seconds,
+            address_usd_h: MARKETS.map(|market| extras.address_usd_h(market)),
+            chance: MARKETS.map(|market| Outlook::unseen(offer.provider, market, None).chance),
         }
     }
 
     /// What an offer is expected to cost.
+    #[inline(always)]
     pub(super) fn cost_at(&self, at: usize) -> Cost {
         let key = self.survey.index.keys[at];
         let around = &self.around[self.survey.index.sites[key.site()].region as usize];
-        self.cost(self.survey.usd_h(at), key.market(), self.survey.outlook(at), around)
+        let outlook = self.survey.seen(at).unwrap_or_else(|| Outlook {
+            lost_per_hour: key.lost_per_hour(),
+            chance: around.chance[key.market() as usize],
+            setup_seconds: None,
+        });
+        self.cost(self.survey.usd_h(at), key.market(), outlook, around)
     }
 
-    /// The offer with its cost, if it will do.
+    /// The offer with its cost, if it will do. Scores ask that of every offer, and use little of the cost: hence the attributes.
+    #[inline(always)]
     pub(super) fn fit(&self, at: usize) -> Option<Fit> {
         let key = self.survey.index.keys[at];
         let is_fit = self.kinds[key.kind as usize]

@@ -1,9 +1,11 @@
 //! Which of the offers that will do comes first.
 
-use super::index::Key;
-use super::query::{Fit, Query, country};
+use super::cost::Cost;
+use super::index::Kind;
+use super::query::Query;
+use super::score::Scale;
 use super::{Choice, Conflict, PlaceError, Placement, Survey};
-use crate::catalog::{Offer, ProviderName, holds};
+use crate::catalog::{Offer, ProviderName};
 use crate::requirements::{Requirements, Strategy};
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
@@ -36,13 +38,13 @@ impl Rank {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Ranked {
     rank: Rank,
-    fit: Fit,
+    at: u32,
 }
 
 impl Ranked {
     /// Number of its key.
     pub(super) fn at(&self) -> usize {
-        self.fit.at
+        self.at as usize
     }
 
     /// What it is compared by with [`Strategy::CostAware`].
@@ -74,6 +76,9 @@ impl Eq for Ranked {}
 /// The best few of many.
 struct Best {
     count: usize,
+    /// All so far, while there are fewer than `count`.
+    few: Vec<Ranked>,
+    /// The best `count`, once there are so many.
     heap: BinaryHeap<Ranked>,
 }
 
@@ -81,13 +86,17 @@ impl Best {
     fn new(count: usize) -> Self {
         Self {
             count,
-            heap: BinaryHeap::with_capacity(count.min(64) + 1),
+            few: Vec::new(),
+            heap: BinaryHeap::new(),
         }
     }
 
     fn push(&mut self, ranked: Ranked) {
-        if self.heap.len() < self.count {
-            self.heap.push(ranked);
+        if self.few.len() + self.heap.len() < self.count {
+            self.few.push(ranked);
+            if self.few.len() == self.count {
+                self.heap = std::mem::take(&mut self.few).into();
+            }
         } else if let Some(mut worst) = self.heap.peek_mut()
             && ranked < *worst
         {
@@ -95,14 +104,17 @@ impl Best {
         }
     }
 
-    /// Whether nothing whose tier and cost are at least these gets in any more.
-    fn is_closed(&self, tier: u8, usd: f64) -> bool {
-        let worst = self.heap.peek().filter(|_| self.heap.len() >= self.count);
-        worst.is_some_and(|worst| (worst.rank.tier, worst.rank.usd) < (tier, usd)) || self.count == 0
+    /// Whether nothing whose tier, key and cost are at least these gets in any more.
+    fn is_closed(&self, tier: u8, key: f64, usd: f64) -> bool {
+        let worst = self.heap.peek().map(|worst| worst.rank);
+        worst.is_some_and(|worst| (worst.tier, worst.key, worst.usd) < (tier, key, usd)) || self.count == 0
     }
 
     fn sorted(self) -> Vec<Ranked> {
-        self.heap.into_sorted_vec()
+        let mut all = self.few;
+        all.extend(self.heap);
+        all.sort_unstable();
+        all
     }
 }
 
@@ -125,13 +137,29 @@ impl Query<'_> {
             true => self.ranked(count),
             false => Vec::new(),
         };
-        ranked.iter().map(|ranked| self.choice(ranked)).collect()
+        self.told(&ranked)
+    }
+
+    fn told(&self, ranked: &[Ranked]) -> Vec<Choice> {
+        let choices = ranked.iter();
+        choices
+            .map(|ranked| self.choice(ranked, self.cost_at(ranked.at())))
+            .collect()
+    }
+
+    /// The best `count` by cost, unless a cloud offer at that price or above it might be one of them.
+    pub(super) fn choices_below(&self, count: usize, usd_h: f64) -> Option<Vec<Choice>> {
+        let hosts = self.host_usd();
+        let best = self.best_by_cost(count, hosts);
+        let least = self.least_usd(usd_h);
+        let is_settled = best.is_closed(self.tier(usize::MAX, least, hosts), 0.0, least);
+        is_settled.then(|| self.told(&best.sorted()))
     }
 
     /// The best `count` by cost alone, hosts like clouds.
     pub(super) fn cheapest(&self, count: usize) -> Vec<Ranked> {
         match self.has_kinds() {
-            true => self.by_cost(count, None, |_| true),
+            true => self.by_cost(count, None),
             false => Vec::new(),
         }
     }
@@ -139,9 +167,9 @@ impl Query<'_> {
     fn ranked(&self, count: usize) -> Vec<Ranked> {
         let hosts = self.host_usd();
         match self.requirements.strategy {
-            Strategy::CostAware => self.by_cost(count, hosts, |_| true),
+            Strategy::CostAware => self.by_cost(count, hosts),
             Strategy::RoundRobin => self.in_turn(count, hosts),
-            Strategy::GpuUtilization => self.by_key(count, hosts, |fit| -self.fill(fit.at)),
+            Strategy::GpuUtilization => self.by_fill(count, hosts),
             Strategy::HybridBalanced => self.by_score(count, hosts),
         }
     }
@@ -162,46 +190,57 @@ impl Query<'_> {
         }
     }
 
-    fn rank(&self, fit: Fit, key: f64, hosts: Option<f64>) -> Ranked {
-        let key_of = self.survey.index.keys[fit.at];
+    fn rank(&self, at: usize, usd: f64, key: f64, hosts: Option<f64>) -> Ranked {
+        let key_of = self.survey.index.keys[at];
         let provider = self.survey.index.kinds[key_of.kind as usize].provider;
         let preferred = self.requirements.providers.iter().position(|name| *name == provider);
         let rank = Rank {
-            tier: self.tier(fit.at, fit.cost.weighted_usd, hosts),
+            tier: self.tier(at, usd, hosts),
             key,
-            usd: fit.cost.weighted_usd,
+            usd,
             provider: preferred.unwrap_or(0) as u8,
             offer: key_of.offer,
         };
-        Ranked { rank, fit }
+        Ranked { rank, at: at as u32 }
     }
 
-    /// Keys are sorted by price, and no offer costs less in all than its price for the work alone: what comes after the first price
-    /// that is too high for the list need not be looked at.
-    fn by_cost(&self, count: usize, hosts: Option<f64>, is_wanted: impl Fn(ProviderName) -> bool) -> Vec<Ranked> {
-        let index = self.survey.index;
-        let mut best = Best::new(count);
-        for (at, key) in index.keys.iter().enumerate() {
-            if at >= index.hosts {
-                let least = self.least_usd(key.usd_h);
-                if best.is_closed(self.tier(at, least, hosts), least) {
-                    break;
-                }
-            }
-            if is_wanted(index.kinds[key.kind as usize].provider)
-                && let Some(fit) = self.fit(at)
-            {
-                best.push(self.rank(fit, 0.0, hosts));
-            }
-        }
-        best.sorted()
+    /// Whether no cloud offer from that key on gets in any more: keys are sorted by price, and no offer costs less in all than its
+    /// price for the work alone.
+    fn is_done(&self, best: &Best, at: usize, hosts: Option<f64>) -> bool {
+        let least = self.least_usd(self.survey.index.keys[at].usd_h);
+        at >= self.survey.index.hosts && best.is_closed(self.tier(at, least, hosts), 0.0, least)
     }
 
-    fn by_key(&self, count: usize, hosts: Option<f64>, key: impl Fn(&Fit) -> f64) -> Vec<Ranked> {
+    fn by_cost(&self, count: usize, hosts: Option<f64>) -> Vec<Ranked> {
+        self.best_by_cost(count, hosts).sorted()
+    }
+
+    fn best_by_cost(&self, count: usize, hosts: Option<f64>) -> Best {
         let mut best = Best::new(count);
         for at in 0..self.survey.index.keys.len() {
+            if self.is_done(&best, at, hosts) {
+                break;
+            }
             if let Some(fit) = self.fit(at) {
-                best.push(self.rank(fit, key(&fit), hosts));
+                best.push(self.rank(at, fit.cost.weighted_usd, 0.0, hosts));
+            }
+        }
+        best
+    }
+
+    /// Those whose GPUs the job fills best: that is decided by kind, so most offers are passed over without a look at their cost.
+    fn by_fill(&self, count: usize, hosts: Option<f64>) -> Vec<Ranked> {
+        let index = self.survey.index;
+        let keys: Vec<f64> = index.kinds.iter().map(|kind| -self.fill(kind)).collect();
+        let mut best = Best::new(count);
+        for (at, key_of) in index.keys.iter().enumerate() {
+            let key = keys[key_of.kind as usize];
+            let least = self.least_usd(self.survey.usd_h(at));
+            if best.is_closed(self.tier(at, least, hosts), key, least) {
+                continue;
+            }
+            if let Some(fit) = self.fit(at) {
+                best.push(self.rank(at, fit.cost.weighted_usd, key, hosts));
             }
         }
         best.sorted()
@@ -209,14 +248,7 @@ impl Query<'_> {
 
     /// The cheapest of each provider, then the second of each; each time the next provider comes first.
     fn in_turn(&self, count: usize, hosts: Option<f64>) -> Vec<Ranked> {
-        let order = match self.requirements.providers.is_empty() {
-            true => ProviderName::WORDS.map(|(provider, _)| provider).to_vec(),
-            false => self.requirements.providers.clone(),
-        };
-        let lists = order
-            .iter()
-            .map(|provider| self.by_cost(count, hosts, |name| name == *provider));
-        let lists: Vec<Vec<Ranked>> = lists.filter(|list| !list.is_empty()).collect();
+        let lists: Vec<Vec<Ranked>> = self.by_provider(count, hosts);
         let mut all = Vec::new();
         for (number, list) in lists.iter().enumerate() {
             let turn = (self.survey.facts.turn % lists.len() as u64) as usize;
@@ -227,14 +259,44 @@ impl Query<'_> {
                 all.push(ranked);
             }
         }
-        all.sort();
+        all.sort_unstable();
         all.truncate(count);
         all
     }
 
+    /// The cheapest of each provider that has some, in the order they were asked for.
+    fn by_provider(&self, count: usize, hosts: Option<f64>) -> Vec<Vec<Ranked>> {
+        let index = self.survey.index;
+        let order = match self.requirements.providers.is_empty() {
+            true => ProviderName::WORDS.map(|(provider, _)| provider).to_vec(),
+            false => self.requirements.providers.clone(),
+        };
+        let list_of = |kind: &Kind| order.iter().position(|provider| *provider == kind.provider);
+        let list_of: Vec<Option<usize>> = index.kinds.iter().map(list_of).collect();
+        let mut lists: Vec<Best> = order.iter().map(|_| Best::new(count)).collect();
+        let mut is_open: Vec<bool> = order.iter().map(|provider| self.has_kinds_of(*provider)).collect();
+        for (at, key) in index.keys.iter().enumerate() {
+            let Some(number) = list_of[key.kind as usize].filter(|number| is_open[*number]) else {
+                continue;
+            };
+            if self.is_done(&lists[number], at, hosts) {
+                is_open[number] = false;
+                // Hosts came before all others.
+                let is_over =
+                    |(provider, is_open): (&ProviderName, &bool)| *provider == ProviderName::Hosts || !is_open;
+                if order.iter().zip(&is_open).all(is_over) {
+                    break;
+                }
+            } else if let Some(fit) = self.fit(at) {
+                lists[number].push(self.rank(at, fit.cost.weighted_usd, 0.0, hosts));
+            }
+        }
+        let lists = lists.into_iter().map(Best::sorted);
+        lists.filter(|list| !list.is_empty()).collect()
+    }
+
     /// The share of a machine's GPUs, and of their memory where it was asked for, that the job uses.
-    fn fill(&self, at: usize) -> f64 {
-        let kind = &self.survey.index.kinds[self.survey.index.keys[at].kind as usize];
+    fn fill(&self, kind: &Kind) -> f64 {
         let share = |need: f64, has: f64| if has > 0.0 { (need / has).min(1.0) } else { 0.0 };
         let memory = self.requirements.gpu_memory_gib;
         share(self.requirements.gpus, kind.gpus) * memory.map_or(1.0, |need| share(need, kind.gpu_memory_gib))
@@ -242,86 +304,30 @@ impl Query<'_> {
 
     /// Scores are measured by the best of what fits, so all of it is found first.
     fn by_score(&self, count: usize, hosts: Option<f64>) -> Vec<Ranked> {
-        let latencies = self.latencies();
-        let fits = (0..self.survey.index.keys.len()).filter_map(|at| self.fit(at));
-        let fits: Vec<(Fit, f64)> = fits.map(|fit| (fit, stays(&fit))).collect();
-        let bests = self.bests(&fits, &latencies);
+        let fitting = self.fitting();
+        let scale = Scale::new(self, &fitting);
         let mut best = Best::new(count);
-        for (fit, stays) in fits {
-            let scores = self.scores(&fit, stays, &bests, &latencies);
-            best.push(self.rank(fit, 1.0 - scores.weighted(self.requirements), hosts));
+        for one in &fitting {
+            let at = one.at as usize;
+            let key = 1.0 - scale.score(&self.survey.index.keys[at], one);
+            if !best.is_closed(self.tier(at, one.usd, hosts), key, one.usd) {
+                best.push(self.rank(at, one.usd, key, hosts));
+            }
         }
         best.sorted()
     }
 
-    /// The longest round trip of each site.
-    fn latencies(&self) -> Vec<Option<f64>> {
-        let index = self.survey.index;
-        let sites = index.sites.iter();
-        sites
-            .map(|site| self.latency(index.at_site(site)).map(|seen| seen.ms))
-            .collect()
-    }
-
-    /// The best of what fits, which scores are measured by.
-    fn bests(&self, fits: &[(Fit, f64)], latencies: &[Option<f64>]) -> Bests {
-        let mut bests = Bests::default();
-        for (fit, stays) in fits {
-            let ms = latencies[self.survey.index.keys[fit.at].site()];
-            bests.usd = bests.usd.min(fit.cost.weighted_usd);
-            bests.tflops = bests.tflops.max(self.tflops(fit.at));
-            bests.ms = bests.ms.min(ms.unwrap_or(f64::INFINITY));
-            bests.stays = bests.stays.max(*stays);
-        }
-        bests
-    }
-
-    /// Throughput of all GPUs of a machine.
-    fn tflops(&self, at: usize) -> f64 {
-        let kind = &self.survey.index.kinds[self.survey.index.keys[at].kind as usize];
-        kind.gpu.model().tflops.map_or(0.0, f64::from) * kind.gpus
-    }
-
-    fn scores(&self, fit: &Fit, stays: f64, bests: &Bests, latencies: &[Option<f64>]) -> Scores {
-        let share = |part: f64, whole: f64| if whole > 0.0 { part / whole } else { 1.0 };
-        let key = self.survey.index.keys[fit.at];
-        let latency = match (bests.ms.is_finite(), latencies[key.site()]) {
-            (false, _) => 1.0,
-            (true, None) => 0.0,
-            (true, Some(ms)) => share(bests.ms, ms),
-        };
-        Scores {
-            cost: share(bests.usd, fit.cost.weighted_usd),
-            performance: share(self.tflops(fit.at), bests.tflops),
-            latency,
-            availability: share(stays, bests.stays),
-            compliance: self.compliance(key),
-        }
-    }
-
-    /// 1 in the place that was named first or where none was, less in those after it.
-    fn compliance(&self, key: Key) -> f64 {
-        let places = &self.requirements.residency;
-        if places.is_empty() {
-            return 1.0;
-        }
-        let country = country(self.survey.index.offer(key)).unwrap_or_default();
-        let found = places.iter().position(|place| holds(place, &country));
-        found.map_or(0.0, |position| 1.0 / (1 + position) as f64)
-    }
-
-    pub(super) fn choice(&self, ranked: &Ranked) -> Choice {
-        let offer = self.survey.index.offer(self.survey.index.keys[ranked.fit.at]);
+    pub(super) fn choice(&self, ranked: &Ranked, cost: Cost) -> Choice {
+        let offer = self.survey.index.offer(self.survey.index.keys[ranked.at()]);
         Choice {
             offer: ranked.rank.offer as usize,
             zone: self.zone_of(offer).map(str::to_owned),
-            cost: ranked.fit.cost,
-            reason: self.reason(ranked, offer),
+            cost,
+            reason: self.reason(ranked, &cost, offer),
         }
     }
 
-    fn reason(&self, ranked: &Ranked, offer: &Offer) -> String {
-        let cost = &ranked.fit.cost;
+    fn reason(&self, ranked: &Ranked, cost: &Cost, offer: &Offer) -> String {
         let why = match (self.requirements.strategy, ranked.rank.tier) {
             (_, 1) => "own hosts first".to_owned(),
             (Strategy::CostAware, _) => "by expected cost".to_owned(),
@@ -340,55 +346,5 @@ impl Query<'_> {
             cost.usd_h,
             100.0 * cost.chance
         )
-    }
-}
-
-/// Chance that the machines are there and stay until the work is done.
-fn stays(fit: &Fit) -> f64 {
-    fit.cost.chance * (-fit.cost.losses).exp()
-}
-
-/// The best of what fits.
-#[derive(Debug)]
-struct Bests {
-    usd: f64,
-    tflops: f64,
-    ms: f64,
-    stays: f64,
-}
-
-impl Default for Bests {
-    fn default() -> Self {
-        Self {
-            usd: f64::INFINITY,
-            tflops: 0.0,
-            ms: f64::INFINITY,
-            stays: 0.0,
-        }
-    }
-}
-
-/// How good an offer is beside the best, from 0 to 1.
-#[derive(Debug)]
-struct Scores {
-    cost: f64,
-    performance: f64,
-    latency: f64,
-    availability: f64,
-    compliance: f64,
-}
-
-impl Scores {
-    fn weighted(&self, requirements: &Requirements) -> f64 {
-        let weights = requirements.weights;
-        let parts = [
-            (weights.cost, self.cost),
-            (weights.performance, self.performance),
-            (weights.latency, self.latency),
-            (weights.availability, self.availability),
-            (weights.compliance, self.compliance),
-        ];
-        let whole: f64 = parts.iter().map(|(weight, _)| weight).sum();
-        parts.iter().map(|(weight, score)| weight * score).sum::<f64>() / whole
     }
 }

@@ -1,6 +1,7 @@
 //! Placement of single workloads.
 
 mod block;
+mod look;
 mod optimum;
 
 use super::testing::offer;
