@@ -415,7 +415,7 @@ class Cloud:
         return 200, {"namespace": namespace, "registrationState": state}, {}
 
     def providers_register(self, request):
-        self.registered.setdefault(request.parts["providerNamespace"].lower(), time.time() + OPERATION_SECONDS)
+        self.registered.setdefault(request.parts["providerNamespace"].lower(), time.time() + self.seconds.get("POST register", OPERATION_SECONDS))
         return self.providers_get(request)
 
     def submit_deallocate(self, request):
