@@ -4,10 +4,13 @@ use super::account::Account;
 use super::client::{between, working};
 use crate::support::{stderr, stdout};
 use serde_json::Value;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// A workload that never ends by itself.
 const FOREVER: &str = "echo up; nvidia-smi -L 2>/dev/null; trap 'echo bye; exit 0' TERM; while :; do sleep 0.1; done";
+
+/// The calls that create a machine, as each emulated cloud names them.
+const CREATES: [&str; 4] = ["RunInstances", "CreateFleet", "instances.insert", "PUT virtualMachines"];
 
 /// Every machine of the account, by id.
 fn ids(account: &Account) -> Vec<String> {
@@ -23,13 +26,21 @@ fn runs_to_its_end(provider: &'static str) {
     let account = Account::new(provider);
     let mut arguments = account.deploy("short", "echo node $NVBIND_NODE_RANK; exit 0", &["--wait"]);
     arguments.insert(0, "cloud".to_owned());
+    let start = SystemTime::now().duration_since(UNIX_EPOCH).expect("a time after 1970");
     let output = account.nvbind().args(&arguments).output().expect("start nvbind");
     assert!(output.status.success(), "{}{}", stdout(&output), stderr(&output));
     let status = account.status("short");
     assert_eq!(status["status"], "done", "{status:#}");
     assert_eq!(account.emulator.everything(), Vec::<Value>::new());
     let accepted = between(&status, "order", "accepted");
-    eprintln!("{provider}: from the order to its acceptance {accepted} ms");
+    let log = account.emulator.log();
+    let create = log
+        .iter()
+        .find(|call| CREATES.contains(&call["call"].as_str().unwrap_or_default()));
+    let created = create.and_then(|call| call["at"].as_f64()).expect("a create call") - start.as_secs_f64();
+    eprintln!(
+        "{provider}: from the command to the accepted create call {created:.2} s, from the order to its acceptance {accepted} ms"
+    );
     assert!(account.ok(&["costs", "--period", "1d"]).contains("short"));
     assert_eq!(account.ok(&["gc", "--format", "json"]).trim(), "[]");
 }
