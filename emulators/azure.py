@@ -110,11 +110,12 @@ class Cloud:
                 threading.Thread(target=self.real.kill, args=(thing["name"],), daemon=True).start()
 
     def operation(self, call, place, thing=None):
-        """Begins an operation; answers the headers that name it. A rule may let it fail."""
+        """Begins an operation; answers the headers that name it. A rule may let it fail; one that kills has done so by then."""
         rule = self.rules.hit("before", "operation " + call, **place)
+        failure = {"code": rule["code"], "message": rule.get("message", "")} if rule and rule["do"] == "error" else None
         done_at = time.time() + self.seconds.get(call, OPERATION_SECONDS)
         name = str(uuid.uuid4())
-        self.operations[name] = {"done_at": done_at, "error": rule and {"code": rule["code"], "message": rule.get("message", "")}}
+        self.operations[name] = {"done_at": done_at, "error": failure}
         if thing is not None:
             thing["done_at"], thing["failed"] = done_at, self.operations[name]["error"]
         link = f"{HOST}/subscriptions/x/providers/Microsoft.Compute/locations/{place['region']}/operations/{name}?api-version=2026-04-01"
@@ -415,7 +416,7 @@ class Cloud:
         return 200, {"namespace": namespace, "registrationState": state}, {}
 
     def providers_register(self, request):
-        self.registered.setdefault(request.parts["providerNamespace"].lower(), time.time() + OPERATION_SECONDS)
+        self.registered.setdefault(request.parts["providerNamespace"].lower(), time.time() + self.seconds.get("POST register", OPERATION_SECONDS))
         return self.providers_get(request)
 
     def submit_deallocate(self, request):

@@ -1,6 +1,7 @@
 //! Azure Resource Manager: one call, a list with its pages, an operation that goes on after the answer.
 
-use crate::error::{ErrorBody, of_body, refused, unanswered};
+use crate::error::{ErrorBody, of_body, refused, retry_after, unanswered};
+use crate::waits::Waits;
 use azure_core::credentials::TokenCredential;
 use azure_core::http::headers::{CONTENT_TYPE, HeaderName, Headers};
 use azure_core::http::policies::Policy;
@@ -190,21 +191,24 @@ impl Service {
         Ok(all)
     }
 
-    /// Follows the operation that an answer began until it is done, for as long as `patience`. It is looked at more often than
-    /// `Retry-After` asks for: that is 10 s and more where the operation takes one.
+    /// Follows the operation that an answer began until it is done, for as long as `patience`. It is looked at soon, since most take less
+    /// than the 10 s and more that `Retry-After` asks for; one that takes longer is looked at when that says.
     pub(crate) async fn follow(&self, answer: &Answer, patience: Duration) -> Result<Progress, ProviderError> {
         let Some(link) = answer.headers.get_optional_string(&OPERATION) else {
             return Ok(Progress::Done);
         };
         let call = Call::get("", "").next_page(self.own_path(&link)?);
         let start = Instant::now();
-        for look in 0.. {
-            tokio::time::sleep(backoff(look)).await;
-            let operation: Operation = self.send(&call).await?.json()?;
+        let mut waits = Waits::default();
+        let mut asked = None;
+        while let Some(wait) = waits.next(asked, patience.saturating_sub(start.elapsed())) {
+            tokio::time::sleep(wait).await;
+            let answer = self.send(&call).await?;
+            asked = retry_after(&answer.headers).map(Duration::from_secs_f64);
+            let operation: Operation = answer.json()?;
             match operation.status.as_str() {
                 "Succeeded" => return Ok(Progress::Done),
                 "Failed" | "Canceled" => return Ok(Progress::Failed(of_body(0, &operation.error.unwrap_or_default()))),
-                _ if start.elapsed() >= patience => break,
                 _ => {}
             }
         }

@@ -9,9 +9,9 @@ use nvbind_cloud::provider::{ErrorClass, Machine, Order, ProviderError, TAG_TOKE
 use std::collections::HashSet;
 use std::time::Duration;
 
-/// How long an accepted order is watched for a refusal. Azure says within it that it has no capacity, mostly; what it says later is in
-/// the answer of `describe`.
-const WATCH: Duration = Duration::from_secs(3);
+/// How long an accepted order is watched for a refusal. A machine takes many seconds to be made; what Azure says later is in the answer of
+/// `describe`.
+const WATCH: Duration = Duration::from_millis(500);
 
 /// What this process has seen made, so that it is not made again for each machine of a deployment.
 #[derive(Debug, Default)]
@@ -39,7 +39,7 @@ pub(crate) async fn create(
     let path = group.machine(&order.name);
     let (found, prepared) = tokio::join!(find(arm, &path), prepare(arm, subscription, &group, made, order));
     if let Some(vm) = found? {
-        return adopt(arm, subscription, vm, order).await;
+        return adopt(arm, subscription, made, vm, order).await;
     }
     prepared?;
     let call = Call::put(&path, COMPUTE, body).only_if_absent();
@@ -53,10 +53,10 @@ pub(crate) async fn create(
         answer => answer,
     };
     match answer {
-        Ok(answer) => accepted(arm, subscription, &path, &answer, order).await,
+        Ok(answer) => accepted(arm, subscription, made, &path, &answer, order).await,
         // Two of us sent the same order.
         Err(error) if is_there(&error) => match find(arm, &path).await? {
-            Some(vm) => adopt(arm, subscription, vm, order).await,
+            Some(vm) => adopt(arm, subscription, made, vm, order).await,
             None => Err(error),
         },
         Err(error) => Err(error),
@@ -67,12 +67,13 @@ pub(crate) async fn create(
 async fn accepted(
     arm: &Service,
     subscription: &str,
+    made: &mut Made,
     path: &str,
     answer: &Answer,
     order: &Order,
 ) -> Result<Machine, ProviderError> {
     match arm.follow(answer, WATCH).await {
-        Ok(Progress::Done | Progress::Running) => finish(arm, subscription, answer.json()?, order).await,
+        Ok(Progress::Done | Progress::Running) => finish(arm, subscription, made, answer.json()?, order).await,
         Ok(Progress::Failed(error)) => Err(given_back(arm, path, error).await),
         // The machine is on its way; only the look at it failed.
         Err(error) => Err(ProviderError {
@@ -82,7 +83,7 @@ async fn accepted(
     }
 }
 
-/// Group, network and firewall, and what the machine's end needs, side by side.
+/// Group, network and firewall, and the request for what the machine's end needs, side by side.
 async fn prepare(
     arm: &Service,
     subscription: &str,
@@ -99,15 +100,14 @@ async fn prepare(
     };
     let schedule = async {
         match order.max_run_seconds.is_none() || made.is_schedule_registered {
-            true => Ok(()),
+            true => Ok(made.is_schedule_registered),
             false => end::register(arm, subscription).await,
         }
     };
     let (shared, schedule) = tokio::join!(shared, schedule);
     shared?;
     made.groups.insert(key);
-    schedule?;
-    made.is_schedule_registered |= order.max_run_seconds.is_some();
+    made.is_schedule_registered = schedule?;
     Ok(())
 }
 
@@ -118,7 +118,13 @@ async fn find(arm: &Service, path: &str) -> Result<Option<Vm>, ProviderError> {
 }
 
 /// The machine that is there is this order's, or nobody's to take. One that Azure could not make is given back.
-async fn adopt(arm: &Service, subscription: &str, vm: Vm, order: &Order) -> Result<Machine, ProviderError> {
+async fn adopt(
+    arm: &Service,
+    subscription: &str,
+    made: &mut Made,
+    vm: Vm,
+    order: &Order,
+) -> Result<Machine, ProviderError> {
     if vm.tags.get(TAG_TOKEN) != Some(&order.token) {
         return Err(ProviderError::new(
             ErrorClass::Invalid,
@@ -128,25 +134,46 @@ async fn adopt(arm: &Service, subscription: &str, vm: Vm, order: &Order) -> Resu
     }
     match vm.failure() {
         Some(failure) => Err(given_back(arm, &vm.id, failure).await),
-        None => finish(arm, subscription, vm, order).await,
+        None => finish(arm, subscription, made, vm, order).await,
     }
 }
 
 /// Sets the machine's end where the order has one. A machine that cannot be given one is given back: it might run for ever.
-async fn finish(arm: &Service, subscription: &str, vm: Vm, order: &Order) -> Result<Machine, ProviderError> {
-    if let Some(at) = vm.ends_at() {
-        match end::set(arm, subscription, &vm, at, &order.token).await {
-            Ok(()) => {}
-            Err(error) if matches!(error.class, ErrorClass::Transient | ErrorClass::Throttled) => {
-                return Err(ProviderError {
-                    is_ambiguous: true,
-                    ..error
-                });
-            }
-            Err(error) => return Err(given_back(arm, &vm.id, error).await),
-        }
+async fn finish(
+    arm: &Service,
+    subscription: &str,
+    made: &mut Made,
+    vm: Vm,
+    order: &Order,
+) -> Result<Machine, ProviderError> {
+    let limited = match vm.ends_at() {
+        Some(at) => limit(arm, subscription, made, &vm, at, order).await,
+        None => Ok(()),
+    };
+    match limited {
+        Ok(()) => Ok(vm.machine()),
+        Err(error) if matches!(error.class, ErrorClass::Transient | ErrorClass::Throttled) => Err(ProviderError {
+            is_ambiguous: true,
+            ..error
+        }),
+        Err(error) => Err(given_back(arm, &vm.id, error).await),
     }
-    Ok(vm.machine())
+}
+
+/// The order did not wait for the registration, which takes its time once for each subscription; the machine's end has to.
+async fn limit(
+    arm: &Service,
+    subscription: &str,
+    made: &mut Made,
+    vm: &Vm,
+    at: u64,
+    order: &Order,
+) -> Result<(), ProviderError> {
+    if !made.is_schedule_registered {
+        end::registered(arm, subscription).await?;
+        made.is_schedule_registered = true;
+    }
+    end::set(arm, subscription, vm, at, &order.token).await
 }
 
 /// The error that an order ends with, once what it left is given back; where that fails, something may be there still.

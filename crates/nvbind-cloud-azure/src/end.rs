@@ -16,18 +16,21 @@
 use crate::arm::{Call, Service};
 use crate::id::{RESOURCES, SCHEDULES, subscription_id};
 use crate::vm::Vm;
+use crate::waits::Waits;
 use azure_core::time::{OffsetDateTime, to_rfc3339};
 use nvbind_cloud::catalog::ProviderName::Azure;
 use nvbind_cloud::provider::{ErrorClass, ProviderError, classify};
 use serde::Deserialize;
 use serde_json::json;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const PROVIDER: &str = "Microsoft.ComputeSchedule";
 
-/// How long the registration of a resource provider may take (once for each subscription), and how often it is looked at.
-const REGISTRATION: u32 = 45;
-const LOOK: Duration = Duration::from_secs(2);
+/// How long the registration of a resource provider may take (once for each subscription).
+const REGISTRATION: Duration = Duration::from_secs(90);
+
+/// How long the service may not know of a machine whose order was just accepted.
+const INVISIBLE: Duration = Duration::from_secs(5);
 
 /// How often Azure tries to deallocate, and for how many minutes.
 const RETRIES: u32 = 5;
@@ -54,35 +57,63 @@ struct SubmittedMachine {
     error_details: Option<String>,
 }
 
-/// Makes sure that the subscription has the service, before there is a machine to be ended.
-pub(crate) async fn register(arm: &Service, subscription: &str) -> Result<(), ProviderError> {
-    let path = format!("{}/providers/{PROVIDER}", subscription_id(subscription));
-    let state = Call::get(&path, RESOURCES);
-    if is_registered(arm, &state).await? {
-        return Ok(());
+/// Has the service registered with the subscription; whether it is already. A refusal comes here, before there is a machine to be ended.
+pub(crate) async fn register(arm: &Service, subscription: &str) -> Result<bool, ProviderError> {
+    if is_registered(arm, subscription).await? {
+        return Ok(true);
     }
-    arm.send(&Call::post(format!("{path}/register"), RESOURCES, None))
-        .await?;
-    for _ in 0..REGISTRATION {
-        if is_registered(arm, &state).await? {
-            return Ok(());
-        }
-        tokio::time::sleep(LOOK).await;
-    }
-    let why = format!("{PROVIDER} is still being registered with the subscription");
-    Err(ProviderError::new(ErrorClass::Transient, "RegistrationPending", why))
+    let path = format!("{}/register", path(subscription));
+    arm.send(&Call::post(path, RESOURCES, None)).await?;
+    Ok(false)
 }
 
-async fn is_registered(arm: &Service, state: &Call) -> Result<bool, ProviderError> {
-    let provider: ResourceProvider = arm.send(state).await?.json()?;
+/// Waits until the service is registered.
+pub(crate) async fn registered(arm: &Service, subscription: &str) -> Result<(), ProviderError> {
+    let start = Instant::now();
+    let mut waits = Waits::default();
+    while !is_registered(arm, subscription).await? {
+        match waits.next(None, REGISTRATION.saturating_sub(start.elapsed())) {
+            Some(wait) => tokio::time::sleep(wait).await,
+            None => {
+                let why = format!("{PROVIDER} is still being registered with the subscription");
+                return Err(ProviderError::new(ErrorClass::Transient, "RegistrationPending", why));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn path(subscription: &str) -> String {
+    format!("{}/providers/{PROVIDER}", subscription_id(subscription))
+}
+
+async fn is_registered(arm: &Service, subscription: &str) -> Result<bool, ProviderError> {
+    let call = Call::get(path(subscription), RESOURCES);
+    let provider: ResourceProvider = arm.send(&call).await?.json()?;
     Ok(provider.registration_state.eq_ignore_ascii_case("registered"))
 }
 
-/// Has the machine deallocated at that second since 1970. The same again is harmless.
+/// Has the machine deallocated at that second since 1970. The same again is harmless. A machine that was just ordered may not be known to the
+/// service yet.
 pub(crate) async fn set(arm: &Service, subscription: &str, vm: &Vm, at: u64, token: &str) -> Result<(), ProviderError> {
+    let start = Instant::now();
+    let mut waits = Waits::default();
+    loop {
+        let error = match submit(arm, subscription, vm, at, token).await {
+            Err(error) if error.class == ErrorClass::NotFound => error,
+            answer => return answer,
+        };
+        match waits.next(None, INVISIBLE.saturating_sub(start.elapsed())) {
+            Some(wait) => tokio::time::sleep(wait).await,
+            None => return Err(error),
+        }
+    }
+}
+
+async fn submit(arm: &Service, subscription: &str, vm: &Vm, at: u64, token: &str) -> Result<(), ProviderError> {
     let path = format!(
-        "{}/providers/{PROVIDER}/locations/{}/virtualMachinesSubmitDeallocate",
-        subscription_id(subscription),
+        "{}/locations/{}/virtualMachinesSubmitDeallocate",
+        path(subscription),
         vm.location
     );
     let body = json!({

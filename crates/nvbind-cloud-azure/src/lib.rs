@@ -26,6 +26,7 @@ mod quotas;
 mod sku;
 mod transport;
 mod vm;
+mod waits;
 
 pub use config::{Config, ConfigError, ENDPOINT, Endpoint, Identity, PRICES_ENDPOINT, SUBSCRIPTION};
 

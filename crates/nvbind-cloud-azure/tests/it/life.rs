@@ -270,6 +270,51 @@ fn a_machine_that_cannot_be_given_an_end_is_given_back() {
     assert_eq!(cloud.delete_all(), 0);
 }
 
+/// When an operation was first answered, in seconds since 1970.
+fn first(cloud: &Cloud, call: &str) -> f64 {
+    let log = cloud.emulator.log();
+    let entry = log.iter().find(|entry| entry["call"] == call);
+    entry
+        .and_then(|entry| entry["at"].as_f64())
+        .unwrap_or_else(|| panic!("no {call}: {log:#?}"))
+}
+
+#[test]
+fn the_first_order_of_a_subscription_does_not_wait_for_the_registration() {
+    let mut cloud = Cloud::start();
+    let registration = 2.0;
+    cloud.emulator.post(
+        "/_x/defer",
+        &json!({ "name": "POST register", "seconds": registration }),
+    );
+    cloud.create(&for_seconds(1, 3600));
+    let begin = first(&cloud, "POST token");
+    let (ordered, ended) = (
+        first(&cloud, "PUT virtualMachines") - begin,
+        first(&cloud, "POST virtualMachinesSubmitDeallocate") - begin,
+    );
+    eprintln!("accepted after {ordered:.3} s, its end set after {ended:.3} s");
+    assert!(ordered < 1.0 && ended >= registration, "{:#?}", cloud.emulator.log());
+    assert_eq!(cloud.delete_all(), 0);
+}
+
+#[test]
+fn an_end_is_set_as_soon_as_the_service_knows_the_machine() {
+    let mut cloud = Cloud::start();
+    let mut rule = refusal(
+        "POST virtualMachinesSubmitDeallocate",
+        404,
+        "ResourceNotFound",
+        "The Resource was not found.",
+    );
+    rule["count"] = json!(3);
+    cloud.rule(&rule);
+    cloud.create(&for_seconds(1, 3600));
+    assert_eq!(cloud.emulator.calls("POST virtualMachinesSubmitDeallocate"), 4);
+    assert_eq!(cloud.emulator.machines().len(), 1);
+    assert_eq!(cloud.delete_all(), 0);
+}
+
 #[test]
 fn a_refusal_after_the_watch_is_in_the_description() {
     let mut cloud = Cloud::start();

@@ -48,7 +48,8 @@ pub(super) fn spent(all: &[Attempt]) -> Spent {
     let now = now_ms();
     let since = |period: Period| {
         let cost = |attempt: &Attempt| attempt.cost_usd(now) - attempt.cost_usd(period.from_ms);
-        all.iter().map(cost).sum()
+        // The sum of nothing is -0.0, which would be told with its sign.
+        all.iter().map(cost).sum::<f64>() + 0.0
     };
     Spent {
         day_usd: since(Period::day_of(now)),

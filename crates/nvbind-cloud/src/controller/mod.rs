@@ -19,7 +19,7 @@ pub use worker::{run_token, target};
 use crate::attempt::{Attempt, AttemptStatus, EndReason};
 use crate::deployment::{Deployment, DeploymentStatus};
 use crate::host::Kit;
-use crate::provider::{ProviderError, Resource};
+use crate::provider::{ErrorClass, ProviderError, Resource};
 use crate::state::{Event, State, StateError, now_ms};
 use call::Call;
 use std::collections::{BTreeMap, BTreeSet};
@@ -297,10 +297,10 @@ impl Controller {
                 let was_ever_up = attempts.iter().any(|attempt| attempt.accepted_ms.is_some());
                 let gives_up = no_offer.is_final || !(was_ever_up || deployment.spec.retry_until_up);
                 if gives_up {
+                    let message = with_last_refusal(attempts, &no_offer.message);
                     self.state
-                        .set_deployment(deployment.id, DeploymentStatus::Failing, &no_offer.message)?;
-                    self.state
-                        .tell(Some(deployment.id), None, "no-offer", &no_offer.message)?;
+                        .set_deployment(deployment.id, DeploymentStatus::Failing, &message)?;
+                    self.state.tell(Some(deployment.id), None, "no-offer", &message)?;
                     return Ok(true);
                 }
                 self.refusals += 1;
@@ -352,18 +352,32 @@ impl Controller {
         });
     }
 
+    /// Writes down that a deployment is over.
+    fn over(&self, deployment: &Deployment, message: &str) -> Result<(), StateError> {
+        let outcome = deployment.status.outcome();
+        worker::forget(&self.state, deployment.id);
+        self.state.set_deployment(deployment.id, outcome, &deployment.message)?;
+        self.state.tell(Some(deployment.id), None, outcome.as_str(), message)
+    }
+
+    /// Whether every order was refused at the door: then nothing was made, and nobody can look for it either.
+    fn was_never_let_in(&self) -> Result<bool, StateError> {
+        let attempts = self.state.attempts(self.deployment)?;
+        let is_shut = |attempt: &Attempt| {
+            let error = attempt.error.as_ref();
+            attempt.end == Some(EndReason::Refused) && error.is_some_and(|error| error.class == ErrorClass::Credentials)
+        };
+        Ok(attempts.iter().all(is_shut))
+    }
+
     fn cleaned_up(&mut self, result: Result<Left, ProviderError>) -> Result<(), StateError> {
         self.is_cleaning = false;
         let deployment = self.state.deployment(self.deployment)?;
         self.wait_until_ms = now_ms() + CLEAN_UP_MS;
         let why = match result {
-            Ok(left) if left.is_empty() => {
-                let outcome = deployment.status.outcome();
-                worker::forget(&self.state, deployment.id);
-                self.state.set_deployment(deployment.id, outcome, &deployment.message)?;
-                return self
-                    .state
-                    .tell(Some(deployment.id), None, outcome.as_str(), "nothing is left of it");
+            Ok(left) if left.is_empty() => return self.over(&deployment, "nothing is left of it"),
+            Err(error) if error.class == ErrorClass::Credentials && self.was_never_let_in()? => {
+                return self.over(&deployment, "the account was never let in, so there is nothing of it");
             }
             Ok(left) => left.into_iter().find_map(|(_, refusal)| refusal),
             Err(error) => Some(error),
@@ -371,6 +385,23 @@ impl Controller {
         let Some(error) = why else { return Ok(()) };
         let message = format!("what the machines shared cannot be given back yet: {error}");
         self.state.tell(Some(deployment.id), None, "clean-up", &message)
+    }
+}
+
+/// Why there is no offer, after what the last provider said that was asked.
+fn with_last_refusal(attempts: &[Attempt], message: &str) -> String {
+    let refused = attempts
+        .iter()
+        .rev()
+        .find_map(|attempt| Some((attempt, attempt.error.as_ref()?)));
+    match refused {
+        Some((attempt, error)) => {
+            format!(
+                "{} {} refused: {error}; {message}",
+                attempt.provider, attempt.order.region
+            )
+        }
+        None => message.to_owned(),
     }
 }
 

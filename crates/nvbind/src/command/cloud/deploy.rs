@@ -4,12 +4,13 @@ use super::requirements::RequirementArgs;
 use super::tools;
 use crate::cli::Format;
 use crate::context::Context;
-use crate::failure::{FAILED, Failure};
+use crate::failure::{FAILED, Failure, NOT_FOUND, PERMISSION};
 use crate::output;
 use clap::{Args, ValueHint};
 use nvbind_cloud::controller::{Controller, Goal, Tools};
+use nvbind_cloud::provider::ErrorClass;
 use nvbind_cloud::state::{Event, State};
-use nvbind_cloud::{Deployment, DeploymentStatus};
+use nvbind_cloud::{Attempt, Deployment, DeploymentStatus};
 use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -112,17 +113,34 @@ pub(crate) fn deploy(args: &DeployArgs, context: &Context) -> Result<u8, Failure
             "nobody keeps '{name}' alive now: run nvbind cloud serve, or nvbind cloud resume --wait {name}"
         ));
     }
-    outcome(&deployment)
+    outcome(&state, &deployment)
 }
 
 /// The exit code of a deployment.
-fn outcome(deployment: &Deployment) -> Result<u8, Failure> {
+fn outcome(state: &State, deployment: &Deployment) -> Result<u8, Failure> {
     match deployment.status {
         DeploymentStatus::Failing | DeploymentStatus::Failed => Err(Failure::new(
-            FAILED,
+            code(&state.attempts(deployment.id)?),
             format!("deployment '{}' failed: {}", deployment.spec.name, deployment.message),
         )),
         _ => Ok(0),
+    }
+}
+
+/// The exit code of a deployment that failed: where nothing was ever started, the account or the market is why.
+fn code(attempts: &[Attempt]) -> u8 {
+    if attempts.iter().any(|attempt| attempt.started_ms.is_some()) {
+        return FAILED;
+    }
+    let refusal = attempts.iter().rev().find_map(|attempt| attempt.error.as_ref());
+    match refusal.map(|error| error.class) {
+        Some(ErrorClass::Credentials | ErrorClass::Permission) => PERMISSION,
+        Some(ErrorClass::Quota | ErrorClass::NoCapacity | ErrorClass::NotOffered | ErrorClass::SpotPriceTooLow) => {
+            NOT_FOUND
+        }
+        // Quota or budget told it before anything was ordered.
+        None => NOT_FOUND,
+        Some(_) => FAILED,
     }
 }
 
@@ -231,7 +249,7 @@ pub(crate) fn resume(args: &ResumeArgs, context: &Context) -> Result<u8, Failure
     });
     let mut code = 0;
     for result in outcomes {
-        code = code.max(outcome(&result?)?);
+        code = code.max(outcome(&state, &result?)?);
     }
     Ok(code)
 }

@@ -1,16 +1,15 @@
 //! An account at an emulated cloud, and an nvbind that uses it.
 
-use crate::support::{stderr, stdout};
-use nvbind_testkit::{Emulator, check, small_rootfs, temp_dir};
-use serde_json::Value;
-use std::collections::BTreeSet;
+use super::client::Client;
+use nvbind_testkit::{Emulator, check, temp_dir};
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Command;
 use std::sync::OnceLock;
 use tempfile::TempDir;
 
 /// The programs as they are installed, without what debuggers want: they are copied to machines.
-fn programs() -> &'static Path {
+pub(crate) fn programs() -> &'static Path {
     static DIR: OnceLock<PathBuf> = OnceLock::new();
     DIR.get_or_init(|| {
         let nvbind = PathBuf::from(env!("CARGO_BIN_EXE_nvbind"));
@@ -50,9 +49,8 @@ fn programs_with(provider: &str) -> PathBuf {
 /// An account at an emulated cloud whose machines are real, and the state of an nvbind that uses it.
 pub(crate) struct Account {
     pub(crate) emulator: Emulator,
-    provider: &'static str,
-    programs: PathBuf,
-    dir: TempDir,
+    pub(crate) client: Client,
+    _dir: TempDir,
 }
 
 impl Account {
@@ -70,87 +68,31 @@ impl Account {
                 ("NVBIND_SIM", "dgx-a100"),
             ],
         );
+        let mut variables = variables(provider, &emulator.url());
+        variables.push(("NVBIND_CLOUD_PROVIDERS", provider.to_owned()));
+        let client = Client {
+            programs,
+            dir: dir.path().to_owned(),
+            variables,
+        };
         Self {
             emulator,
-            provider,
-            programs,
-            dir,
+            client,
+            _dir: dir,
         }
     }
+}
 
-    /// `nvbind` with this account's credentials.
-    pub(crate) fn nvbind(&self) -> Command {
-        let mut command = Command::new(self.programs.join("nvbind"));
-        command.env("NVBIND_STATE_DIR", self.dir.path().join("state"));
-        command.env("NVBIND_CLOUD_PROVIDERS", self.provider);
-        command.env("HOME", self.dir.path());
-        command.env_remove("NVBIND_SIM");
-        for (name, value) in variables(self.provider, &self.emulator.url()) {
-            command.env(name, value);
-        }
-        command
-    }
+impl Deref for Account {
+    type Target = Client;
 
-    /// Runs `nvbind cloud` to its end.
-    pub(crate) fn cloud(&self, arguments: &[&str]) -> Output {
-        let mut command = self.nvbind();
-        command.arg("cloud").args(arguments);
-        command.output().expect("start nvbind")
-    }
-
-    /// Runs `nvbind cloud` to its end; panics when it fails.
-    pub(crate) fn ok(&self, arguments: &[&str]) -> String {
-        let output = self.cloud(arguments);
-        assert!(
-            output.status.success(),
-            "{arguments:?}: {}\n{}{}",
-            output.status,
-            stdout(&output),
-            stderr(&output)
-        );
-        stdout(&output)
-    }
-
-    /// What is written down about a deployment.
-    pub(crate) fn status(&self, name: &str) -> Value {
-        serde_json::from_str(&self.ok(&["status", name, "--all", "--format", "json"])).expect("status prints JSON")
-    }
-
-    /// Options of a deployment that runs that script.
-    pub(crate) fn deploy(&self, name: &str, script: &str, more: &[&str]) -> Vec<String> {
-        let rootfs = small_rootfs().display().to_string();
-        let mut arguments: Vec<String> = [
-            "deploy",
-            "--name",
-            name,
-            "--gpu-type",
-            "T4,L4,A10,A100,V100",
-            "--rootfs",
-            &rootfs,
-        ]
-        .map(str::to_owned)
-        .to_vec();
-        arguments.extend(more.iter().map(|word| (*word).to_owned()));
-        arguments.extend(["--", "sh", "-c", script].map(str::to_owned));
-        arguments
-    }
-
-    /// Tokens of the attempts of which something may be left.
-    pub(crate) fn open_tokens(&self, name: &str) -> BTreeSet<String> {
-        let status = self.status(name);
-        let attempts = status["attempts"].as_array().cloned().unwrap_or_default();
-        let open = attempts.iter().filter(|attempt| attempt["ended_ms"].is_null());
-        open.filter_map(|attempt| attempt["order"]["token"].as_str().map(str::to_owned))
-            .collect()
-    }
-
-    pub(crate) fn state(&self) -> PathBuf {
-        self.dir.path().join("state")
+    fn deref(&self) -> &Client {
+        &self.client
     }
 }
 
 /// What an image of a machine has: nvbind, so that it need not be copied.
-fn bake(image: &Path) {
+pub(crate) fn bake(image: &Path) {
     let bin = image.join("usr/local/bin");
     std::fs::create_dir_all(&bin).expect("image");
     for name in ["nvbind", "nvbind-runtime", "nvbind-hook", "libnvbind_sim_nvml.so"] {

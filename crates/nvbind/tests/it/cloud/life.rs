@@ -1,12 +1,16 @@
 //! Deployments that live, move and end.
 
 use super::account::Account;
+use super::client::{between, working};
 use crate::support::{stderr, stdout};
 use serde_json::Value;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// A workload that never ends by itself.
 const FOREVER: &str = "echo up; nvidia-smi -L 2>/dev/null; trap 'echo bye; exit 0' TERM; while :; do sleep 0.1; done";
+
+/// The calls that create a machine, as each emulated cloud names them.
+const CREATES: [&str; 4] = ["RunInstances", "CreateFleet", "instances.insert", "PUT virtualMachines"];
 
 /// Every machine of the account, by id.
 fn ids(account: &Account) -> Vec<String> {
@@ -17,47 +21,26 @@ fn ids(account: &Account) -> Vec<String> {
         .collect()
 }
 
-/// Milliseconds between the first events of two kinds, the second one after the first.
-fn between(status: &Value, from: &str, to: &str) -> i64 {
-    let events = status["events"].as_array().expect("events");
-    let at = |event: &Value| event["at_ms"].as_i64().expect("at_ms");
-    let start = events
-        .iter()
-        .position(|event| event["kind"] == from)
-        .unwrap_or_else(|| panic!("no {from}: {events:#?}"));
-    let end = events[start..].iter().find(|event| event["kind"] == to);
-    at(end.unwrap_or_else(|| panic!("no {to} after {from}: {events:#?}"))) - at(&events[start])
-}
-
-/// Waits until the status is so.
-fn until(account: &Account, name: &str, what: &str, is_so: impl Fn(&Value) -> bool) -> Value {
-    let start = Instant::now();
-    loop {
-        let status = account.status(name);
-        if is_so(&status) {
-            return status;
-        }
-        assert!(start.elapsed() < Duration::from_secs(120), "{what}: {status:#}");
-        std::thread::sleep(Duration::from_millis(100));
-    }
-}
-
-fn working(status: &Value) -> usize {
-    usize::try_from(status["working"].as_u64().unwrap_or_default()).expect("a small number")
-}
-
 /// A workload runs to its end, and nothing is left of its machine.
 fn runs_to_its_end(provider: &'static str) {
     let account = Account::new(provider);
     let mut arguments = account.deploy("short", "echo node $NVBIND_NODE_RANK; exit 0", &["--wait"]);
     arguments.insert(0, "cloud".to_owned());
+    let start = SystemTime::now().duration_since(UNIX_EPOCH).expect("a time after 1970");
     let output = account.nvbind().args(&arguments).output().expect("start nvbind");
     assert!(output.status.success(), "{}{}", stdout(&output), stderr(&output));
     let status = account.status("short");
     assert_eq!(status["status"], "done", "{status:#}");
     assert_eq!(account.emulator.everything(), Vec::<Value>::new());
     let accepted = between(&status, "order", "accepted");
-    eprintln!("{provider}: from the order to its acceptance {accepted} ms");
+    let log = account.emulator.log();
+    let create = log
+        .iter()
+        .find(|call| CREATES.contains(&call["call"].as_str().unwrap_or_default()));
+    let created = create.and_then(|call| call["at"].as_f64()).expect("a create call") - start.as_secs_f64();
+    eprintln!(
+        "{provider}: from the command to the accepted create call {created:.2} s, from the order to its acceptance {accepted} ms"
+    );
     assert!(account.ok(&["costs", "--period", "1d"]).contains("short"));
     assert_eq!(account.ok(&["gc", "--format", "json"]).trim(), "[]");
 }
@@ -75,27 +58,25 @@ fn survives_interruption_and_death(provider: &'static str) {
     let first = ids(&account);
     assert_eq!(first.len(), 1);
     account.emulator.interrupt(&first[0], 20.0);
-    let moved = until(&account, "long", "another machine after the notice", |status| {
+    let moved = account.until("long", "another machine after the notice", |status| {
         working(status) == 1 && ids(&account).iter().any(|id| !first.contains(id))
     });
     let notice = between(&moved, "notice", "accepted");
     eprintln!("{provider}: from the notice to the accepted order of the replacement {notice} ms");
     assert!(notice <= 2000, "{moved:#}");
-    until(&account, "long", "one machine", |_| ids(&account).len() == 1);
+    account.until("long", "one machine", |_| ids(&account).len() == 1);
 
     let second = ids(&account);
     let death = Instant::now();
     account.emulator.kill(&second[0]);
-    let replaced = until(&account, "long", "another order after the death", |status| {
+    let replaced = account.until("long", "another order after the death", |status| {
         let attempts = status["attempts"].as_array().expect("attempts");
         attempts.len() == 3 && attempts[2]["accepted_ms"].is_i64()
     });
     let seconds = death.elapsed().as_secs_f64();
     eprintln!("{provider}: from a silent death to the accepted order of the replacement {seconds:.1} s");
     assert!(seconds <= 15.0, "{replaced:#}");
-    until(&account, "long", "work on the third machine", |status| {
-        working(status) == 1
-    });
+    account.until("long", "work on the third machine", |status| working(status) == 1);
 
     account.ok(&["down", "long"]);
     serve.kill().expect("kill serve");

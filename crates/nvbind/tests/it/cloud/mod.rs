@@ -1,5 +1,9 @@
 //! Deployments on emulated clouds whose machines are real: namespaces with Debian's sshd, in which containers start.
 
 mod account;
+mod client;
 mod kills;
 mod life;
+mod nodes;
+mod own_hosts;
+mod refusals;
