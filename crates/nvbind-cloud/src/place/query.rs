@@ -110,6 +110,15 @@ impl<'all> Query<'all> {
         }
     }
 
+    /// Chance that an order of an offer is filled.
+    #[inline(always)]
+    pub(super) fn chance_at(&self, at: usize) -> f64 {
+        let key = self.survey.index.keys[at];
+        let around = &self.around[self.survey.index.sites[key.site()].region as usize];
+        let unseen = around.chance[key.market() as usize];
+        self.survey.seen(at).map_or(unseen, |outlook| outlook.chance)
+    }
+
     /// What an offer is expected to cost.
     #[inline(always)]
     pub(super) fn cost_at(&self, at: usize) -> Cost {

@@ -3,7 +3,7 @@
 use super::cost::Cost;
 use super::index::Kind;
 use super::query::Query;
-use super::score::Scale;
+use super::score::{Offered, Scale};
 use super::{Choice, Conflict, PlaceError, Placement, Survey};
 use crate::catalog::{Offer, ProviderName};
 use crate::requirements::{Requirements, Strategy};
@@ -302,16 +302,19 @@ impl Query<'_> {
         share(self.requirements.gpus, kind.gpus) * memory.map_or(1.0, |need| share(need, kind.gpu_memory_gib))
     }
 
-    /// Scores are measured by the best of what fits, so all of it is found first.
+    /// Scores are measured by the best of what fits, so that is found first.
     fn by_score(&self, count: usize, hosts: Option<f64>) -> Vec<Ranked> {
-        let fitting = self.fitting();
-        let scale = Scale::new(self, &fitting);
+        let scale = Scale::new(self);
         let mut best = Best::new(count);
-        for one in &fitting {
-            let at = one.at as usize;
-            let key = 1.0 - scale.score(&self.survey.index.keys[at], one);
-            if !best.is_closed(self.tier(at, one.usd, hosts), key, one.usd) {
-                best.push(self.rank(at, one.usd, key, hosts));
+        for (at, key_of) in self.survey.index.keys.iter().enumerate() {
+            let at_most = self.at_most(at);
+            let least = 1.0 - scale.score(key_of, at_most);
+            if best.is_closed(self.tier(at, at_most.usd, hosts), least, at_most.usd) {
+                continue;
+            }
+            if let Some(fit) = self.fit(at) {
+                let key = 1.0 - scale.score(key_of, Offered::of(&fit.cost));
+                best.push(self.rank(at, fit.cost.weighted_usd, key, hosts));
             }
         }
         best.sorted()

@@ -1,18 +1,17 @@
 //! How good offers are beside the best of what fits, for [`Strategy::HybridBalanced`](crate::Strategy::HybridBalanced).
 
+use super::cost::Cost;
 use super::index::{Key, Kind};
 use super::query::{Query, country};
 use crate::catalog::{Offer, holds};
 
-/// An offer that fits, with what its score needs.
+/// What a score needs of an offer; or the best that may be said of it before its cost is known.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Fitting {
-    /// Number of its key.
-    pub(super) at: u32,
+pub(super) struct Offered {
     /// As [`super::Cost::weighted_usd`].
     pub(super) usd: f64,
     /// Chance that the machines are there and stay until the work is done.
-    stays: f64,
+    pub(super) stays: f64,
 }
 
 /// What scores are measured by. What is decided by kind and by place is weighed once.
@@ -22,8 +21,7 @@ pub(super) struct Scale {
     /// Sum of all weights.
     whole: f64,
     /// The best of what fits.
-    best_usd: f64,
-    best_stays: f64,
+    best: Offered,
     /// Performance for each kind, weighted.
     performance: Vec<f64>,
     /// Latency and compliance for each site, weighted.
@@ -31,19 +29,31 @@ pub(super) struct Scale {
 }
 
 impl Scale {
-    pub(super) fn new(query: &Query<'_>, fitting: &[Fitting]) -> Self {
+    pub(super) fn new(query: &Query<'_>) -> Self {
         let (index, weights) = (query.survey.index, query.requirements.weights);
         let sites = || index.sites.iter().map(|site| index.at_site(site));
         let latencies: Vec<Option<f64>> = sites().map(|offer| query.latency(offer).map(|seen| seen.ms)).collect();
         let tflops: Vec<f64> = index.kinds.iter().map(tflops).collect();
-        let (mut best_usd, mut best_stays) = (f64::INFINITY, 0.0_f64);
+        let mut best = Offered {
+            usd: f64::INFINITY,
+            stays: 0.0,
+        };
         let (mut best_tflops, mut best_ms) = (0.0_f64, f64::INFINITY);
-        for one in fitting {
-            let key = &index.keys[one.at as usize];
-            best_usd = best_usd.min(one.usd);
-            best_stays = best_stays.max(one.stays);
-            best_tflops = best_tflops.max(tflops[key.kind as usize]);
-            best_ms = best_ms.min(latencies[key.site()].unwrap_or(f64::INFINITY));
+        for (at, key) in index.keys.iter().enumerate() {
+            let at_most = query.at_most(at);
+            let tflops = tflops[key.kind as usize];
+            let ms = latencies[key.site()].unwrap_or(f64::INFINITY);
+            let may_be_best =
+                at_most.usd < best.usd || at_most.stays > best.stays || tflops > best_tflops || ms < best_ms;
+            if !may_be_best {
+                continue;
+            }
+            let Some(fit) = query.fit(at) else { continue };
+            let offered = Offered::of(&fit.cost);
+            best.usd = best.usd.min(offered.usd);
+            best.stays = best.stays.max(offered.stays);
+            best_tflops = best_tflops.max(tflops);
+            best_ms = best_ms.min(ms);
         }
         let latency = |ms: Option<f64>| match (best_ms.is_finite(), ms) {
             (false, _) => 1.0,
@@ -61,19 +71,28 @@ impl Scale {
             cost_weight: weights.cost,
             availability_weight: weights.availability,
             whole: weights.cost + weights.performance + weights.latency + weights.availability + weights.compliance,
-            best_usd,
-            best_stays,
+            best,
             performance: performance.collect(),
             sites: sites.collect(),
         }
     }
 
-    /// How good an offer is beside the best, from 0 to 1.
-    pub(super) fn score(&self, key: &Key, one: &Fitting) -> f64 {
+    /// How good an offer is beside the best, from 0 to 1. No weight is below 0, so what is said too well of an offer makes its
+    /// score no lower.
+    pub(super) fn score(&self, key: &Key, offered: Offered) -> f64 {
         let (latency, compliance) = self.sites[key.site()];
-        let cost = self.cost_weight * share(self.best_usd, one.usd);
-        let availability = self.availability_weight * share(one.stays, self.best_stays);
+        let cost = self.cost_weight * share(self.best.usd, offered.usd);
+        let availability = self.availability_weight * share(offered.stays, self.best.stays);
         (cost + self.performance[key.kind as usize] + latency + availability + compliance) / self.whole
+    }
+}
+
+impl Offered {
+    pub(super) fn of(cost: &Cost) -> Self {
+        Self {
+            usd: cost.weighted_usd,
+            stays: cost.chance * (-cost.losses).exp(),
+        }
     }
 }
 
@@ -97,23 +116,12 @@ fn compliance(places: &[String], offer: &Offer) -> f64 {
 }
 
 impl Query<'_> {
-    /// All that fits, with what scores need of it.
-    pub(super) fn fitting(&self) -> Vec<Fitting> {
-        let len = self.survey.index.keys.len();
-        let mut fitting = Vec::with_capacity(len);
-        let mut staying = [(0.0, 1.0); 2];
-        for fit in (0..len).filter_map(|at| self.fit(at)) {
-            // Most offers of a market are expected to be lost alike.
-            let (losses, chance) = &mut staying[self.survey.index.keys[fit.at].market() as usize];
-            if *losses != fit.cost.losses {
-                (*losses, *chance) = (fit.cost.losses, (-fit.cost.losses).exp());
-            }
-            fitting.push(Fitting {
-                at: fit.at as u32,
-                usd: fit.cost.weighted_usd,
-                stays: fit.cost.chance * *chance,
-            });
+    /// The best that may be said of an offer without a look at all of its cost: most are passed over with that.
+    #[inline(always)]
+    pub(super) fn at_most(&self, at: usize) -> Offered {
+        Offered {
+            usd: self.least_usd(self.survey.usd_h(at)),
+            stays: self.chance_at(at),
         }
-        fitting
     }
 }
