@@ -384,7 +384,8 @@ fn relative(folder: &Path, file: &Path) -> PathBuf {
     let mut folders = parts(folder).peekable();
     let mut files = parts(file).peekable();
     while folders.peek().is_some() && folders.peek() == files.peek() {
-        (folders.next(), files.next());
+        folders.next();
+        files.next();
     }
     let way: Vec<&[u8]> = folders.map(|_| b"..".as_slice()).chain(files).collect();
     OsString::from_vec(way.join(&b'/')).into()
