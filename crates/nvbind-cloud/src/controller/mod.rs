@@ -121,6 +121,8 @@ pub struct Controller {
     choice: Option<crate::spot::Choice>,
     /// The tick, the attempts and the refusals that it was found for.
     choice_for: Option<(i64, usize, bool)>,
+    /// Whether there were orders before this controller, which may have had effects that nobody wrote down.
+    is_resumed: bool,
     to: Sender<Happening>,
     from: Receiver<Happening>,
 }
@@ -131,6 +133,7 @@ impl Controller {
         let (to, from) = channel();
         Ok(Self {
             owner: state.owner()?,
+            is_resumed: !state.attempts(deployment)?.is_empty(),
             state,
             deployment,
             tools,
@@ -360,8 +363,12 @@ impl Controller {
         self.state.tell(Some(deployment.id), None, outcome.as_str(), message)
     }
 
-    /// Whether every order was refused at the door: then nothing was made, and nobody can look for it either.
+    /// Whether every order was refused at the door: then nothing was made, and nobody can look for it either. Of orders sent by a controller
+    /// that was killed nobody knows.
     fn was_never_let_in(&self) -> Result<bool, StateError> {
+        if self.is_resumed {
+            return Ok(false);
+        }
         let attempts = self.state.attempts(self.deployment)?;
         let is_shut = |attempt: &Attempt| {
             let error = attempt.error.as_ref();

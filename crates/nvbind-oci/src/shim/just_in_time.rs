@@ -62,6 +62,7 @@ fn generate(program: &Path, args: Vec<String>, config: &Config) -> std::io::Resu
         .arg(hook)
         .env_clear()
         .envs(env::vars_os().filter(|(name, _)| is_passed(name)))
+        .current_dir("/")
         .stdin(Stdio::null())
         .output()
 }
