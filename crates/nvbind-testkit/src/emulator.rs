@@ -1,10 +1,10 @@
 //! An emulated cloud (`emulators/<name>.py`) on loopback.
 
-use crate::{PATIENCE, cache_dir, check};
+use crate::{PATIENCE, cache_dir, check, checkout};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 /// Starts the emulator and stops it when its standard input closes: at the latest when the test process ends, however it
@@ -27,7 +27,7 @@ pub struct Emulator {
 impl Emulator {
     /// Starts the emulator of that name (`aws`, `gcp`, `azure`) on a port of its own, with these variables in its environment.
     pub fn start(name: &str, environment: &[(&str, &str)]) -> Self {
-        let program = sources().join(format!("emulators/{name}.py"));
+        let program = checkout().join(format!("emulators/{name}.py"));
         let mut keeper = Command::new("sh");
         keeper.args(["-c", KEEPER]).arg(python()).arg(program);
         keeper.envs(environment.iter().copied());
@@ -140,13 +140,6 @@ impl Drop for Emulator {
 /// Python with what the emulators need, fetched if need be.
 fn python() -> PathBuf {
     let dir = cache_dir().join("emulators");
-    check(Command::new(sources().join("scripts/fetch-emulators.sh")).arg(&dir));
+    check(Command::new(checkout().join("scripts/fetch-emulators.sh")).arg(&dir));
     dir.join("bin/python")
-}
-
-/// The root of this checkout. Asked when the test runs: a target folder that two checkouts share may hold this crate as built
-/// from the other.
-fn sources() -> PathBuf {
-    let package = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
-    Path::new(&package).join("../..")
 }

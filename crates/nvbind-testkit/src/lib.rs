@@ -29,13 +29,20 @@ pub use registry::{Cut, CuttingProxy, Registry};
 pub use rootfs::{cache_dir, debian_rootfs, small_rootfs, tar_of};
 pub use terminal::Terminal;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// How long an engine may take to come up or a program to answer before the test fails: a machine of two cores may have several
 /// builds to do meanwhile.
 pub const PATIENCE: Duration = Duration::from_secs(300);
+
+/// The root of this checkout. Asked when the test runs: a target folder that two checkouts share may hold a test as built from
+/// the other, which cargo takes for fresh.
+pub fn checkout() -> PathBuf {
+    let package = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    Path::new(&package).join("../..")
+}
 
 /// A new folder below `/tmp`, whose path is short enough for a Unix socket in it (108 bytes).
 pub fn temp_dir(what: &str) -> tempfile::TempDir {

@@ -52,7 +52,7 @@ impl Machines {
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).into()))
             .collect();
-        let emulators = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../emulators");
+        let emulators = crate::checkout().join("emulators");
         let mut keeper = Command::new("python3");
         keeper
             .args(["-B", "-c", SERVER])

@@ -39,14 +39,11 @@ fn build(package: &str, target: &[&str]) {
 
 fn cargo(arguments: &[&str]) {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    // Asked when the test runs: a target folder that two checkouts share may hold this crate as built from the other.
-    let package_dir = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
-    let workspace = Path::new(&package_dir).join("../..");
     let mut build = Command::new(cargo);
     build
         .args(["build", "--quiet", "--offline"])
         .args(arguments)
-        .current_dir(workspace);
+        .current_dir(crate::checkout());
     build
         .arg("--target-dir")
         .arg(profile_dir().parent().unwrap_or(Path::new("/")));

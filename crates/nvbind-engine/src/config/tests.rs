@@ -21,8 +21,8 @@ fn workload() -> Workload {
 
 /// Compares with a file beside this one; `NVBIND_UPDATE_SNAPSHOTS=1` writes it.
 fn assert_snapshot(name: &str, value: &Value) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("src/config/snapshots")
+    let path = nvbind_testkit::checkout()
+        .join("crates/nvbind-engine/src/config/snapshots")
         .join(name);
     let text = serde_json::to_string_pretty(value).unwrap() + "\n";
     if std::env::var_os("NVBIND_UPDATE_SNAPSHOTS").is_some() {

@@ -85,7 +85,7 @@ fn nvidia_smi() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| {
         let folder = nvbind_testkit::cache_dir().join("smi");
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/fetch-driver.sh");
+        let script = nvbind_testkit::checkout().join("scripts/fetch-driver.sh");
         nvbind_testkit::check(Command::new(script).arg("--smi-only").arg(&folder));
         folder
     })

@@ -14,7 +14,7 @@ fn python() -> &'static Path {
     static PYTHON: OnceLock<PathBuf> = OnceLock::new();
     PYTHON.get_or_init(|| {
         let folder = nvbind_testkit::cache_dir().join("python");
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/fetch-python-tools.sh");
+        let script = nvbind_testkit::checkout().join("scripts/fetch-python-tools.sh");
         nvbind_testkit::check(Command::new(script).arg(&folder));
         folder.join("bin/python")
     })
@@ -22,8 +22,8 @@ fn python() -> &'static Path {
 
 /// What a script of this folder prints on the machine.
 fn run(machine: &Machine, script: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/it/python")
+    let path = nvbind_testkit::checkout()
+        .join("crates/nvbind-sim-nvml/tests/it/python")
         .join(script);
     let mut command = Command::new(python());
     command.arg(path).env("LD_LIBRARY_PATH", machine.libraries());

@@ -1,14 +1,13 @@
 //! `docs/pains.md` says only what there is: all thirty rows, and every test that it names.
 
 use std::fs;
-use std::path::Path;
 use std::process::Command;
 
 /// Rows of the reference that the page answers.
 const PAINS: usize = 30;
 
 fn read(path: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path);
+    let path = nvbind_testkit::checkout().join(path);
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
@@ -30,7 +29,7 @@ fn quoted(text: &str) -> impl Iterator<Item = &str> {
 /// What is wrong with a reference: its file or its function is not there, or is no test.
 fn wrong(reference: &str) -> Option<String> {
     let (path, name) = reference.split_once("::")?;
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path);
+    let file = nvbind_testkit::checkout().join(path);
     let Ok(text) = fs::read_to_string(&file) else {
         return Some(format!("{reference}: no such file"));
     };

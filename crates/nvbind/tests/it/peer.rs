@@ -5,7 +5,7 @@ use crate::support::Machine;
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 #[derive(Deserialize)]
 struct Patterns {
@@ -97,7 +97,7 @@ fn every_difference_is_told_with_its_reason() {
 
 /// The rows of the first table: side, pattern, reason.
 fn differences() -> Vec<Difference> {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/differences.md");
+    let file = nvbind_testkit::checkout().join("docs/differences.md");
     let text = std::fs::read_to_string(file).expect("docs/differences.md");
     let rows = text.lines().skip_while(|line| !line.starts_with("|---")).skip(1);
     let rows = rows.take_while(|line| line.starts_with('|')).map(|line| {

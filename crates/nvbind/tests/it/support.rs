@@ -12,7 +12,7 @@ pub(crate) fn nvidia_smi() -> &'static Path {
     static DIR: OnceLock<PathBuf> = OnceLock::new();
     DIR.get_or_init(|| {
         let dir = cache_dir().join("smi");
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/fetch-driver.sh");
+        let script = nvbind_testkit::checkout().join("scripts/fetch-driver.sh");
         check(Command::new(script).arg("--smi-only").arg(&dir));
         dir
     })

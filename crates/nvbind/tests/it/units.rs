@@ -7,7 +7,7 @@ use std::process::Command;
 
 /// The units as installed below a folder, with `nvbind` where they say.
 fn installed(root: &Path) -> String {
-    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let repository = nvbind_testkit::checkout();
     let prefix = root.display().to_string();
     check(
         Command::new("make")

@@ -232,7 +232,7 @@ fn a_lost_gpu_leaves_the_spec() {
 /// A machine made from a file, whose driver can be updated.
 pub(crate) fn updatable(dir: &Path, version: &str) -> Command {
     companions();
-    let profiles = Path::new(env!("CARGO_MANIFEST_DIR")).join("../nvbind-sim/src/profiles.toml");
+    let profiles = nvbind_testkit::checkout().join("crates/nvbind-sim/src/profiles.toml");
     let text = fs::read_to_string(profiles).expect("profiles");
     let t4 = text
         .split("[[profile]]")
