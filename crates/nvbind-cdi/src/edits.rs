@@ -1,5 +1,6 @@
 //! What a container needs for its devices (`containerEdits` of the CDI specification, SPEC.md section "OCI Edits").
 
+use crate::mount_option::{self, MountOption};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -108,8 +109,12 @@ pub struct Mount {
     /// Target in the container.
     pub container_path: PathBuf,
     /// Mount options, as `ro`, `nosuid`, `rbind`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub options: Vec<String>,
+    #[serde(
+        default,
+        skip_serializing_if = "Vec::is_empty",
+        deserialize_with = "mount_option::list"
+    )]
+    pub options: Vec<MountOption>,
     /// File system type (CDI 0.4.0).
     #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,

@@ -1,5 +1,6 @@
 //! Finds the driver and the GPUs: NVML first, procfs and sysfs where it fails.
 
+use crate::nvml::Depth;
 use crate::rootfs::RootFs;
 use crate::{Driver, DriverKind, Error, Gpu, Host, Source, libraries, nvml, pci, procfs};
 use nvbind_config::Roots;
@@ -8,9 +9,21 @@ use nvbind_config::Roots;
 ///
 /// No hardware and no driver is an answer, not an error: [`DriverKind::None`] and no GPUs.
 pub fn discover(roots: &Roots) -> Result<Host, Error> {
+    to_depth(roots, Depth::Whole)
+}
+
+/// As [`discover`], of each GPU only what a container is given it by: names, nodes, MIG devices, compute capability, brand.
+///
+/// Product name, architecture, memory, power limit and NUMA node stay unknown: the driver asks each GPU for some of them, and
+/// who starts a container waits for that.
+pub fn discover_devices(roots: &Roots) -> Result<Host, Error> {
+    to_depth(roots, Depth::Device)
+}
+
+fn to_depth(roots: &Roots, depth: Depth) -> Result<Host, Error> {
     let root = open_driver_root(roots)?;
-    match nvml::read(roots, &root) {
-        Ok(found) => Ok(with_kernel_facts(roots, &root, found)),
+    match nvml::read(roots, &root, depth) {
+        Ok(found) => Ok(with_kernel_facts(roots, &root, found, depth)),
         Err(reason) => {
             let mut host = from_procfs(roots, &root);
             host.warnings.insert(0, format!("NVML not used: {reason}"));
@@ -34,7 +47,7 @@ pub(crate) fn open_driver_root(roots: &Roots) -> Result<RootFs, Error> {
 }
 
 /// Completes what NVML said with what only the kernel knows: open or proprietary, NUMA nodes.
-fn with_kernel_facts(roots: &Roots, root: &RootFs, found: nvml::Found) -> Host {
+fn with_kernel_facts(roots: &Roots, root: &RootFs, found: nvml::Found, depth: Depth) -> Host {
     let kernel = procfs::driver(roots);
     let version = found.version.or(kernel.version).or_else(|| version_of_libraries(root));
     // A library that answers has an NVIDIA kernel driver behind it, even where /proc is hidden.
@@ -55,7 +68,7 @@ fn with_kernel_facts(roots: &Roots, root: &RootFs, found: nvml::Found) -> Host {
         warnings: found.warnings,
     };
     restore_lost(roots, &mut host.gpus);
-    for gpu in &mut host.gpus {
+    for gpu in host.gpus.iter_mut().filter(|_| depth == Depth::Whole) {
         gpu.numa_node = pci::numa_node(roots, &gpu.pci_bus_id);
     }
     host

@@ -16,6 +16,15 @@ const MIB: u64 = 1 << 20;
 /// NVML tells power in mW.
 const MW_PER_W: u32 = 1000;
 
+/// How much is asked of each GPU.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Depth {
+    /// What a container is given it by: its names, nodes, MIG devices, and what images may require of it.
+    Device,
+    /// What people want to know as well: product name, memory, power limit, architecture.
+    Whole,
+}
+
 /// What NVML told.
 pub(crate) struct Found {
     pub(crate) version: Option<String>,
@@ -25,7 +34,7 @@ pub(crate) struct Found {
 }
 
 /// Asks the NVML of the driver root; the error is the reason in a line.
-pub(crate) fn read(roots: &Roots, root: &RootFs) -> Result<Found, String> {
+pub(crate) fn read(roots: &Roots, root: &RootFs, depth: Depth) -> Result<Found, String> {
     let nvml = load(root)?;
     let count = nvml
         .device_count()
@@ -33,7 +42,10 @@ pub(crate) fn read(roots: &Roots, root: &RootFs) -> Result<Found, String> {
     let mut gpus = Vec::new();
     let mut warnings = Vec::new();
     for index in 0..count {
-        match nvml.device_by_index(index).and_then(|device| gpu(&device, index)) {
+        match nvml
+            .device_by_index(index)
+            .and_then(|device| gpu(&device, index, depth))
+        {
             Ok(gpu) => gpus.push(gpu),
             Err(NvmlError::GpuLost) => {
                 warnings.push(format!("GPU {index} is lost: it fell off the bus; reset it or reboot"));
@@ -83,31 +95,50 @@ pub fn coherent_gpus(roots: &Roots) -> Result<HashMap<String, bool>, Error> {
         .collect())
 }
 
-fn gpu(device: &Device<'_>, index: u32) -> Result<Gpu, NvmlError> {
+fn gpu(device: &Device<'_>, index: u32, depth: Depth) -> Result<Gpu, NvmlError> {
+    let unknown = Gpu {
+        health: Health::Ok,
+        ..lost(index)
+    };
+    let of_device = device_facts(device, unknown)?;
+    match depth {
+        Depth::Device => Ok(of_device),
+        Depth::Whole => whole(device, of_device),
+    }
+}
+
+/// Fills in what a container is given the GPU by.
+fn device_facts(device: &Device<'_>, unknown: Gpu) -> Result<Gpu, NvmlError> {
     let pci = device.pci_info()?;
     let pci_device_id = (pci.pci_device_id >> 16) as u16;
-    let capability = optional(device.compute_capability())?.map(|(major, minor)| (unsigned(major), unsigned(minor)));
-    let by_id = chip::by_pci_id(pci_device_id);
-    let of_chip = capability.or(by_id.map(|(_, capability)| capability)).unwrap_or((0, 0));
-    let architecture = optional(device.architecture())?.map_or(Architecture::Unknown, Architecture::from);
+    let capability = optional(device.compute_capability())?;
     Ok(Gpu {
-        index,
         uuid: device.uuid()?,
         pci_bus_id: pci::sysfs_bus_id(&pci.bus_id),
         // Not known in WSL2, where GPUs have no nodes of their own.
-        minor: optional(device.minor_number())?.unwrap_or(index),
-        name: optional(device.name())?.unwrap_or_else(|| "NVIDIA GPU".to_owned()),
+        minor: optional(device.minor_number())?.unwrap_or(unknown.index),
         brand: optional(device.brand())?.map(|brand| brand::word(&brand).to_owned()),
+        compute_capability: capability.map(|(major, minor)| (unsigned(major), unsigned(minor))),
+        pci_device_id,
+        mig: nvml_mig::state(device)?,
+        ..unknown
+    })
+}
+
+/// Fills in the rest.
+fn whole(device: &Device<'_>, gpu: Gpu) -> Result<Gpu, NvmlError> {
+    let by_id = chip::by_pci_id(gpu.pci_device_id);
+    let capability = gpu.compute_capability.or(by_id.map(|(_, capability)| capability));
+    let of_chip = capability.unwrap_or((0, 0));
+    let architecture = optional(device.architecture())?.map_or(Architecture::Unknown, Architecture::from);
+    Ok(Gpu {
+        name: optional(device.name())?.unwrap_or(gpu.name),
         architecture,
-        compute_capability: capability,
         memory_mib: optional(device.memory_bytes())?.map_or(0, |bytes| bytes / MIB),
         power_limit_w: optional(device.power_limit())?.map(|limit| limit / MW_PER_W),
-        numa_node: None,
-        pci_device_id,
-        rt_core_generation: chip::rt_cores(of_chip, pci_device_id),
-        tensor_core_generation: chip::tensor_cores(of_chip, pci_device_id),
-        mig: nvml_mig::state(device)?,
-        health: Health::Ok,
+        rt_core_generation: chip::rt_cores(of_chip, gpu.pci_device_id),
+        tensor_core_generation: chip::tensor_cores(of_chip, gpu.pci_device_id),
+        ..gpu
     })
 }
 

@@ -17,6 +17,7 @@ use nvml_wrapper_sys::bindings::{
     nvmlMemoryErrorType_enum_NVML_MEMORY_ERROR_TYPE_UNCORRECTED as UNCORRECTED, nvmlPciInfo_t, nvmlReturn_t,
     nvmlUtilization_t,
 };
+use std::cell::RefCell;
 use std::ffi::{CStr, CString, c_char, c_int, c_uint, c_ulonglong};
 use std::path::Path;
 
@@ -24,6 +25,8 @@ use std::path::Path;
 #[derive(Debug)]
 pub(crate) struct Nvml {
     library: Library,
+    /// Functions that were asked for, by their names' places: the same few are called for GPU after GPU.
+    found: RefCell<Vec<(*const c_char, *const ())>>,
 }
 
 /// A GPU or a MIG device of it.
@@ -47,7 +50,10 @@ impl Nvml {
         let failed = |error: &dyn std::fmt::Display| format!("'{}': {error}", path.display());
         // SAFETY: the driver's own library, whose initializers every CUDA program runs.
         let library = unsafe { Library::new(path) }.map_err(|error| failed(&error))?;
-        let nvml = Self { library };
+        let nvml = Self {
+            library,
+            found: RefCell::default(),
+        };
         nvml.do_plainly(c"nvmlInit_v2")
             .map_err(|error| failed(&format_args!("nvmlInit_v2: {error}")))?;
         Ok(nvml)
@@ -95,14 +101,14 @@ impl Nvml {
     }
 
     #[allow(unsafe_code)]
-    fn ask<T>(&self, name: &CStr, mut value: T) -> Result<T, NvmlError> {
+    fn ask<T>(&self, name: &'static CStr, mut value: T) -> Result<T, NvmlError> {
         // SAFETY: the callers name functions that write one T.
         nvml_try(unsafe { self.function::<OfSystem<T>>(name)?(&raw mut value) })?;
         Ok(value)
     }
 
     #[allow(unsafe_code)]
-    fn do_plainly(&self, name: &CStr) -> Result<(), NvmlError> {
+    fn do_plainly(&self, name: &'static CStr) -> Result<(), NvmlError> {
         type Call = unsafe extern "C" fn() -> nvmlReturn_t;
         // SAFETY: the callers name functions without arguments.
         nvml_try(unsafe { self.function::<Call>(name)?() })
@@ -113,12 +119,25 @@ impl Nvml {
     /// # Safety
     /// `F` must be the type that nvml.h gives the function.
     #[allow(unsafe_code)]
-    unsafe fn function<F: Copy>(&self, name: &CStr) -> Result<F, NvmlError> {
-        // SAFETY: the caller answers for the type.
-        let found = unsafe { self.library.get::<F>(name) };
-        found
-            .map(|function| *function)
-            .map_err(|error| NvmlError::FailedToLoadSymbol(error.to_string()))
+    unsafe fn function<F: Copy>(&self, name: &'static CStr) -> Result<F, NvmlError> {
+        const { assert!(size_of::<F>() == size_of::<*const ()>()) };
+        let address = self.address(name)?;
+        // SAFETY: the caller answers for the type, a function pointer.
+        Ok(unsafe { std::mem::transmute_copy(&address) })
+    }
+
+    /// Where a function of the library is.
+    #[allow(unsafe_code)]
+    fn address(&self, name: &'static CStr) -> Result<*const (), NvmlError> {
+        let mut found = self.found.borrow_mut();
+        if let Some((_, address)) = found.iter().find(|(known, _)| *known == name.as_ptr()) {
+            return Ok(*address);
+        }
+        // SAFETY: any symbol has an address, which is all that is taken here.
+        let address = unsafe { self.library.get::<*const ()>(name) };
+        let address = *address.map_err(|error| NvmlError::FailedToLoadSymbol(error.to_string()))?;
+        found.push((name.as_ptr(), address));
+        Ok(address)
     }
 }
 
@@ -320,21 +339,21 @@ impl Device<'_> {
     }
 
     #[allow(unsafe_code)]
-    fn ask<T>(&self, name: &CStr, mut value: T) -> Result<T, NvmlError> {
+    fn ask<T>(&self, name: &'static CStr, mut value: T) -> Result<T, NvmlError> {
         // SAFETY: the callers name functions that write one T for a device.
         nvml_try(unsafe { self.nvml.function::<OfDevice<T>>(name)?(self.handle, &raw mut value) })?;
         Ok(value)
     }
 
     #[allow(unsafe_code)]
-    fn ask_of<T>(&self, name: &CStr, part: u32, mut value: T) -> Result<T, NvmlError> {
+    fn ask_of<T>(&self, name: &'static CStr, part: u32, mut value: T) -> Result<T, NvmlError> {
         // SAFETY: the callers name functions that write one T for a device and a number.
         nvml_try(unsafe { self.nvml.function::<OfPart<T>>(name)?(self.handle, part, &raw mut value) })?;
         Ok(value)
     }
 
     #[allow(unsafe_code)]
-    fn text<const LENGTH: usize>(&self, name: &CStr) -> Result<String, NvmlError> {
+    fn text<const LENGTH: usize>(&self, name: &'static CStr) -> Result<String, NvmlError> {
         type Call = unsafe extern "C" fn(nvmlDevice_t, *mut c_char, c_uint) -> nvmlReturn_t;
         text::<LENGTH>(|buffer, length| {
             // SAFETY: the callers name functions that write a C string of at most this length.

@@ -26,11 +26,10 @@ pub(crate) fn state(gpu: &Device<'_>) -> Result<MigState, NvmlError> {
 
 fn mig_device(device: &Device<'_>, index: u32) -> Result<MigDevice, NvmlError> {
     let attributes = optional(device.attributes())?;
-    let memory = optional(device.memory_bytes())?.map_or(0, |bytes| bytes / MIB);
     let name = optional(device.name())?;
     let (profile, memory_mib) = match attributes {
         Some(found) => (profile_of(&found), found.memorySizeMB),
-        None => (None, memory),
+        None => (None, optional(device.memory_bytes())?.map_or(0, |bytes| bytes / MIB)),
     };
     Ok(MigDevice {
         index,

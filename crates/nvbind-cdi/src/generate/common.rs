@@ -1,6 +1,6 @@
 //! What every container with a GPU needs: the driver's files and control nodes, and the hook.
 
-use super::device::{add_node, depth_order, sort};
+use super::device::{add_node, sort, sort_by_depth};
 use super::{GenerateOptions, explicit, hook};
 use crate::{Edits, Error, Mount, annotation};
 use nvbind_config::Roots;
@@ -81,7 +81,7 @@ fn mounts(libraries: &[&Library], files: &DriverFiles, options: &GenerateOptions
         .filter(is_wanted)
         .map(|file| mount(&file.host, &file.container, options_of(file.kind)));
     let mut mounts: Vec<Mount> = of_libraries.chain(of_files).collect();
-    mounts.sort_by(|a, b| depth_order(&a.container_path, &b.container_path));
+    sort_by_depth(&mut mounts, |mount| &mount.container_path);
     mounts.dedup_by(|a, b| a.container_path.as_os_str() == b.container_path.as_os_str());
     mounts
 }
@@ -93,11 +93,11 @@ fn options_of(kind: FileKind) -> &'static [&'static str] {
     }
 }
 
-pub(super) fn mount(host: &Path, container: &Path, options: &[&str]) -> Mount {
+pub(super) fn mount(host: &Path, container: &Path, options: &[&'static str]) -> Mount {
     Mount {
         host_path: host.to_owned(),
         container_path: container.to_owned(),
-        options: options.iter().map(|option| (*option).to_owned()).collect(),
+        options: options.iter().map(|option| (*option).into()).collect(),
         kind: None,
     }
 }

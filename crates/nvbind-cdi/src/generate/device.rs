@@ -6,7 +6,6 @@ use crate::{DeviceNode, Edits, Error};
 use nvbind_config::Roots;
 use nvbind_gpu::{DXG_NODE, Link, gpu_nodes, mig_nodes, path_order};
 use rustix::fs::{FileType, stat};
-use std::cmp::Ordering;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -101,14 +100,18 @@ pub(super) fn add_node(edits: &mut Edits, path: &Path, host: &Path, options: &Ge
 
 /// Sorts nodes by depth and path, as the container toolkit does, and groups by number.
 pub(super) fn sort(edits: &mut Edits) {
-    edits.device_nodes.sort_by(|a, b| depth_order(&a.path, &b.path));
-    edits.device_nodes.dedup_by(|a, b| a.path == b.path);
+    sort_by_depth(&mut edits.device_nodes, |node| &node.path);
+    edits
+        .device_nodes
+        .dedup_by(|a, b| a.path.as_os_str() == b.path.as_os_str());
     edits.additional_gids.sort_unstable();
     edits.additional_gids.dedup();
 }
 
-/// The order of nodes and mounts: what is less deep comes first, so that a folder comes before what lies in it.
-pub(super) fn depth_order(a: &Path, b: &Path) -> Ordering {
+/// Sorts nodes or mounts: what is less deep comes first, so that a folder comes before what lies in it.
+pub(super) fn sort_by_depth<T>(list: &mut [T], path: impl Fn(&T) -> &Path) {
     let depth = |path: &Path| path.as_os_str().as_bytes().iter().filter(|byte| **byte == b'/').count();
-    depth(a).cmp(&depth(b)).then_with(|| path_order(a, b))
+    // In order for the most part already, as they were found.
+    list.sort_by(|a, b| path_order(path(a), path(b)));
+    list.sort_by_cached_key(|item| depth(path(item)));
 }

@@ -2,6 +2,7 @@
 
 use crate::{Error, Hook};
 use nvbind_gpu::{Library, Link, path_order};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 /// File name of the hook program, its first argument.
@@ -175,13 +176,10 @@ fn is_same(a: &Path, b: &Path) -> bool {
 
 /// Whether the loader looks for it by name: `lib*`, and not in a folder of modules.
 fn is_cached(path: &Path) -> bool {
-    let is_library = path
-        .file_name()
-        .is_some_and(|name| name.as_encoded_bytes().starts_with(b"lib"));
-    is_library
-        && !path
-            .components()
-            .any(|part| MODULE_FOLDERS.iter().any(|folder| part.as_os_str() == *folder))
+    let mut parts = path.as_os_str().as_bytes().rsplit(|byte| *byte == b'/');
+    let is_library = parts.next().is_some_and(|name| name.starts_with(b"lib"));
+    let is_module_folder = |part: &[u8]| MODULE_FOLDERS.iter().any(|folder| part == folder.as_bytes());
+    is_library && !parts.any(is_module_folder)
 }
 
 fn text(path: &Path) -> Result<&str, Error> {

@@ -81,7 +81,10 @@ prop_compose! {
         hooks in proptest::collection::vec((text(), path(), texts()), 0..2),
         additional_gids in proptest::collection::vec(any::<u32>(), 0..3),
     ) -> Edits {
-        let mount = |(host_path, container_path, options)| Mount { host_path, container_path, options, kind: None };
+        let mount = |(host_path, container_path, options): (_, _, Vec<String>)| {
+            let options = options.into_iter().map(Into::into).collect();
+            Mount { host_path, container_path, options, kind: None }
+        };
         let hook = |(hook_name, path, args)| Hook { hook_name, path, args, env: Vec::new(), timeout: Some(1) };
         Edits {
             env,

@@ -129,7 +129,7 @@ impl<'a> Resolved<'a> {
         Mount {
             host_path: self.edit.host_path.clone().unwrap_or_else(|| self.edit.path.clone()),
             container_path: self.edit.path.clone(),
-            options: BIND_OPTIONS.map(str::to_owned).to_vec(),
+            options: BIND_OPTIONS.map(Into::into).to_vec(),
             kind: Some("bind".to_owned()),
         }
     }

@@ -45,7 +45,7 @@ fn oci_mount(destination: &str, mount: &Mount) -> Result<Value, Error> {
     let mut options = mount.options.clone();
     // Without one of the two words runc takes the type for a file system's name.
     if kind == "bind" && !options.iter().any(|option| option == "bind" || option == "rbind") {
-        options.push("rbind".to_owned());
+        options.push("rbind".into());
     }
     let source = json::text(&mount.host_path)?;
     Ok(json!({ "destination": destination, "type": kind, "source": source, "options": options }))

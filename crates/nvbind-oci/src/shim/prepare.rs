@@ -181,7 +181,7 @@ fn mount_links(links: Vec<Link>, config: &Value, edits: &mut Edits, store: &Path
             Some(Ok(host_path)) => edits.mounts.push(Mount {
                 host_path,
                 container_path: folder,
-                options: LINK_FOLDER_OPTIONS.map(str::to_owned).to_vec(),
+                options: LINK_FOLDER_OPTIONS.map(Into::into).to_vec(),
                 kind: None,
             }),
             _ => left.extend(links),
