@@ -1,6 +1,6 @@
 //! What a container needs for its devices (`containerEdits` of the CDI specification, SPEC.md section "OCI Edits").
 
-use crate::mount_option::{self, MountOption};
+use crate::mount_options::{self, MountOptions};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -111,10 +111,10 @@ pub struct Mount {
     /// Mount options, as `ro`, `nosuid`, `rbind`.
     #[serde(
         default,
-        skip_serializing_if = "Vec::is_empty",
-        deserialize_with = "mount_option::list"
+        skip_serializing_if = "mount_options::is_empty",
+        deserialize_with = "mount_options::read"
     )]
-    pub options: Vec<MountOption>,
+    pub options: MountOptions,
     /// File system type (CDI 0.4.0).
     #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,

@@ -6,6 +6,7 @@ use crate::{Edits, Hook};
 use nvbind_gpu::{Capabilities, Capability, capabilities_of};
 use std::collections::{BTreeSet, HashSet};
 use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 /// Nodes that only drawing and displaying need: DRM, and modesetting.
@@ -19,17 +20,17 @@ const GRAPHICS: Capabilities = Capabilities::of(Capability::Graphics).union(Capa
 
 impl Edits {
     /// The edits less the driver files, links, libraries and nodes that none of `capabilities` needs.
-    pub fn filter(&self, capabilities: Capabilities) -> Self {
+    pub fn filter(self, capabilities: Capabilities) -> Self {
+        let mut edits = self;
         if capabilities == Capabilities::ALL {
-            return self.clone();
+            return edits;
         }
-        let mut edits = self.clone();
         // As bytes: paths hash part by part, which is slow.
         let mut dropped = HashSet::new();
-        let has_lib64 = self
-            .mounts
-            .iter()
-            .any(|mount| mount.container_path.starts_with("/usr/lib64"));
+        let has_lib64 = edits.mounts.iter().any(|mount| {
+            let path = mount.container_path.as_os_str().as_bytes();
+            path.starts_with(b"/usr/lib64/")
+        });
         edits.mounts.retain(|mount| {
             let path = &mount.container_path;
             is_needed(path, has_lib64, capabilities) || !dropped.insert(path.clone().into())
@@ -74,14 +75,12 @@ fn is_needed(path: &Path, has_lib64: bool, capabilities: Capabilities) -> bool {
 /// Whether a library lies where distributions put 32-bit ones: in a multiarch folder, in `lib32`, or in `lib` where
 /// `lib64` holds the others.
 fn is_32_bit(path: &Path, has_lib64: bool) -> bool {
-    let in_32_bit_folder = path
-        .components()
-        .any(|part| FOLDERS_32_BIT.iter().any(|folder| part.as_os_str() == *folder));
-    let is_library = || {
-        path.file_name()
-            .is_some_and(|name| name.as_encoded_bytes().starts_with(b"lib"))
-    };
-    in_32_bit_folder || (has_lib64 && is_library() && path.starts_with("/usr/lib"))
+    // Part by part as bytes: there are two hundred files, and a container waits.
+    let path = path.as_os_str().as_bytes();
+    let mut parts = path.rsplit(|byte| *byte == b'/');
+    let is_library = parts.next().is_some_and(|name| name.starts_with(b"lib"));
+    let is_of_32_bit = |part: &[u8]| FOLDERS_32_BIT.iter().any(|folder| part == folder.as_bytes());
+    parts.any(is_of_32_bit) || (has_lib64 && is_library && path.starts_with(b"/usr/lib/"))
 }
 
 /// Drops what the hook would do for files that are not there: links to them, links to such links, cache entries.

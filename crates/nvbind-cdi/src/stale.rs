@@ -1,16 +1,20 @@
 //! Whether a spec still describes this host.
 
 use crate::{DeviceNode, Edits, Spec};
+use foldhash::fast::FixedState;
 use rustix::fs::{FileType, Stat, major, minor, stat};
 use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::path::Path;
 
+/// Paths that were looked at. The specs are root's: nobody makes them collide.
+type Seen<'a> = HashSet<&'a OsStr, FixedState>;
+
 impl Spec {
     /// What on this host is no longer as the spec says: a mount's source, a device node or a hook is gone, or a node
     /// has another type or other numbers. `None` when everything is in its place.
     pub fn stale(&self) -> Option<String> {
-        let mut seen = HashSet::new();
+        let mut seen = Seen::default();
         let mut all = std::iter::once(&self.container_edits).chain(self.devices.iter().map(|d| &d.container_edits));
         all.find_map(|edits| edits.stale(&mut seen))
     }
@@ -18,13 +22,13 @@ impl Spec {
 
 impl Edits {
     /// As [`Spec::stale`]; what stands in `seen` was looked at before.
-    fn stale<'a>(&'a self, seen: &mut HashSet<&'a OsStr>) -> Option<String> {
+    fn stale<'a>(&'a self, seen: &mut Seen<'a>) -> Option<String> {
         // The source of a mount with a type of its own can be a word, as `tmpfs`.
         let sources = self
             .mounts
             .iter()
             .map(|mount| &mount.host_path)
-            .filter(|path| path.is_absolute());
+            .filter(|path| path.as_os_str().as_encoded_bytes().starts_with(b"/"));
         let mut files = sources.chain(self.hooks.iter().map(|hook| &hook.path));
         let gone = files.find(|path| seen.insert(path.as_os_str()) && stat(path.as_path()).is_err());
         if let Some(path) = gone {

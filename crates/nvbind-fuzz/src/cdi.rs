@@ -22,7 +22,7 @@ fn spec(data: &[u8], format: Format) {
         let written = spec.to_text(format).unwrap();
         assert_eq!(Spec::parse(&written, format).as_ref(), Ok(&spec), "{written}");
     }
-    let edits = spec.container_edits.filter(Capabilities::DEFAULT);
+    let edits = spec.container_edits.clone().filter(Capabilities::DEFAULT);
     assert!(edits.mounts.len() <= spec.container_edits.mounts.len());
     let mut older = spec.clone();
     if older.limit_version("0.5.0").is_ok() && !older.devices.is_empty() {

@@ -5,8 +5,8 @@ use crate::rootfs::{ByPath, Name, RootFs, by_path, join, split};
 use crate::wsl::WSL_LIBRARIES;
 use crate::{Capabilities, Capability, ElfClass, Library, Link, elf, ldcache, path_order};
 use foldhash::fast::FixedState;
+use indexmap::map::Entry;
 use std::collections::HashSet;
-use std::collections::hash_map::Entry;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::Read;
@@ -214,24 +214,24 @@ type Links = ByPath<(PathBuf, PathBuf)>;
 /// The driver's libraries in those folders, by container path.
 pub(crate) fn libraries(root: &RootFs, folders: &[Folder], version: &str) -> Vec<Library> {
     let mut libraries = real_files(root, folders, version);
-    let mut links = existing_links(root, folders, &libraries);
     // In order: where two libraries want the same link, it is the same one's each time.
-    let mut paths: Vec<&Path> = libraries.values().map(|library| library.container.as_path()).collect();
-    paths.sort_unstable_by(|a, b| path_order(a, b));
+    sort_by_path(&mut libraries);
+    let mut links = existing_links(root, folders, &libraries);
+    let paths: Vec<&Path> = libraries.values().map(|library| library.container.as_path()).collect();
     add_sonames(root, &libraries, &paths, &mut links);
     add_needed(&libraries, &paths, &mut links, version);
+    sort_by_path(&mut links);
     for (link, (target, real)) in links {
         if let Some(library) = libraries.get_mut(real.as_os_str()) {
             let link = link.into();
             library.links.push(Link { link, target });
         }
     }
-    let mut libraries: Vec<Library> = libraries.into_values().collect();
-    libraries.sort_unstable_by(|a, b| path_order(&a.container, &b.container));
-    for library in &mut libraries {
-        library.links.sort_unstable_by(|a, b| path_order(&a.link, &b.link));
-    }
-    libraries
+    libraries.into_values().collect()
+}
+
+fn sort_by_path<T>(map: &mut ByPath<T>) {
+    map.sort_by(|a, _, b, _| path_order(Path::new(a), Path::new(b)));
 }
 
 fn real_files(root: &RootFs, folders: &[Folder], version: &str) -> Libraries {

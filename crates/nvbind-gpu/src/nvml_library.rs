@@ -25,8 +25,8 @@ use std::path::Path;
 #[derive(Debug)]
 pub(crate) struct Nvml {
     library: Library,
-    /// Functions that were asked for, by their names' places: the same few are called for GPU after GPU.
-    found: RefCell<Vec<(*const c_char, *const ())>>,
+    /// Functions that were asked for, by where their names lie: the same few are called for GPU after GPU.
+    found: RefCell<Vec<(usize, Function)>>,
 }
 
 /// A GPU or a MIG device of it.
@@ -36,6 +36,8 @@ pub(crate) struct Device<'nvml> {
     handle: nvmlDevice_t,
 }
 
+/// A function of whatever type.
+type Function = unsafe extern "C" fn();
 /// Fills one value for a device, as most functions do.
 type OfDevice<T> = unsafe extern "C" fn(nvmlDevice_t, *mut T) -> nvmlReturn_t;
 /// Fills one value for a device and a number (an index, a link).
@@ -120,24 +122,25 @@ impl Nvml {
     /// `F` must be the type that nvml.h gives the function.
     #[allow(unsafe_code)]
     unsafe fn function<F: Copy>(&self, name: &'static CStr) -> Result<F, NvmlError> {
-        const { assert!(size_of::<F>() == size_of::<*const ()>()) };
-        let address = self.address(name)?;
-        // SAFETY: the caller answers for the type, a function pointer.
-        Ok(unsafe { std::mem::transmute_copy(&address) })
+        const { assert!(size_of::<F>() == size_of::<Function>()) };
+        let function = self.any_function(name)?;
+        // SAFETY: the caller answers for the type, that of a pointer to a function.
+        Ok(unsafe { std::mem::transmute_copy(&function) })
     }
 
-    /// Where a function of the library is.
+    /// A function of the library, its type left open.
     #[allow(unsafe_code)]
-    fn address(&self, name: &'static CStr) -> Result<*const (), NvmlError> {
+    fn any_function(&self, name: &'static CStr) -> Result<Function, NvmlError> {
+        let place = name.as_ptr().addr();
         let mut found = self.found.borrow_mut();
-        if let Some((_, address)) = found.iter().find(|(known, _)| *known == name.as_ptr()) {
-            return Ok(*address);
+        if let Some((_, function)) = found.iter().find(|(known, _)| *known == place) {
+            return Ok(*function);
         }
-        // SAFETY: any symbol has an address, which is all that is taken here.
-        let address = unsafe { self.library.get::<*const ()>(name) };
-        let address = *address.map_err(|error| NvmlError::FailedToLoadSymbol(error.to_string()))?;
-        found.push((name.as_ptr(), address));
-        Ok(address)
+        // SAFETY: it is a function, and not called by this type.
+        let function = unsafe { self.library.get::<Function>(name) };
+        let function = *function.map_err(|error| NvmlError::FailedToLoadSymbol(error.to_string()))?;
+        found.push((place, function));
+        Ok(function)
     }
 }
 

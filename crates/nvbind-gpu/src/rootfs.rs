@@ -1,6 +1,7 @@
 //! A foreign root: paths in it are those of a container, links in it never lead out of it.
 
 use foldhash::fast::FixedState;
+use indexmap::IndexMap;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RawDir};
 use rustix::io::Errno;
@@ -20,8 +21,8 @@ const LINK_BUFFER: usize = 4097;
 const DIRECTORY_BUFFER: usize = 32 << 10;
 
 /// A map by paths as bytes, which compare and hash quicker than paths do. The names are those of a host's own driver:
-/// nobody makes them collide.
-pub(crate) type ByPath<T> = std::collections::HashMap<OsString, T, FixedState>;
+/// nobody makes them collide. Entries lie side by side as they came: fewer pages are touched, and they are nearly sorted.
+pub(crate) type ByPath<T> = IndexMap<OsString, T, FixedState>;
 
 /// A map with room for the paths of a driver.
 pub(crate) fn by_path<T>() -> ByPath<T> {
@@ -45,6 +46,8 @@ pub(crate) struct RootFs {
     links: RefCell<ByPath<PathBuf>>,
     /// The shared objects of folders that were listed, whose paths have no links.
     listed: RefCell<ByPath<Rc<[Name]>>>,
+    /// Room for the entries of a folder, taken once for all of them.
+    entries: RefCell<Vec<u8>>,
 }
 
 /// A name in a folder.
@@ -85,6 +88,7 @@ impl RootFs {
             resolved: RefCell::new(by_path()),
             links: RefCell::new(by_path()),
             listed: RefCell::default(),
+            entries: RefCell::new(Vec::with_capacity(DIRECTORY_BUFFER)),
         })
     }
 
@@ -113,7 +117,7 @@ impl RootFs {
 
     /// The names in a folder; none when it is not there.
     pub(crate) fn names(&self, folder: &Path) -> Vec<Name> {
-        list_below(&self.folder, folder, |_| true).unwrap_or_default()
+        self.list(folder, |_| true).unwrap_or_default()
     }
 
     /// The shared objects (`*.so*`) in a folder without links in its path, sorted; none when it is not there.
@@ -123,7 +127,7 @@ impl RootFs {
         if let Some(known) = self.listed.borrow().get(folder.as_os_str()) {
             return known.clone();
         }
-        let Ok(mut names) = list_below(&self.folder, folder, is_shared_object) else {
+        let Ok(mut names) = self.list(folder, is_shared_object) else {
             return Rc::default();
         };
         names.sort_unstable_by(|a, b| a.name.cmp(&b.name));
@@ -132,6 +136,11 @@ impl RootFs {
             .borrow_mut()
             .insert(folder.as_os_str().to_owned(), names.clone());
         names
+    }
+
+    fn list(&self, folder: &Path, wanted: fn(&[u8]) -> bool) -> Result<Vec<Name>, Errno> {
+        let folder = open_folder(&self.folder, below(folder))?;
+        names_of(&folder, &mut self.entries.borrow_mut(), wanted)
     }
 
     fn folder(&self, path: &Path, links: &mut u32) -> Option<PathBuf> {
@@ -275,17 +284,13 @@ fn open_folder(from: impl AsFd, path: &Path) -> Result<OwnedFd, Errno> {
 
 /// The names in a folder of the host, in the order of the file system.
 pub(crate) fn list(folder: &Path) -> Result<Vec<Name>, Errno> {
-    names_of(&open_folder(CWD, folder)?, |_| true)
+    let mut buffer = Vec::with_capacity(DIRECTORY_BUFFER);
+    names_of(&open_folder(CWD, folder)?, &mut buffer, |_| true)
 }
 
-fn list_below(root: &OwnedFd, folder: &Path, wanted: fn(&[u8]) -> bool) -> Result<Vec<Name>, Errno> {
-    names_of(&open_folder(root, below(folder))?, wanted)
-}
-
-fn names_of(fd: &OwnedFd, wanted: fn(&[u8]) -> bool) -> Result<Vec<Name>, Errno> {
-    // On the stack: an allocation of that size grows the heap and gives it back, for each folder.
-    let mut buffer = [MaybeUninit::uninit(); DIRECTORY_BUFFER];
-    let mut entries = RawDir::new(fd, &mut buffer);
+/// The names in an open folder; `buffer` is empty and has room.
+fn names_of(fd: &OwnedFd, buffer: &mut Vec<u8>, wanted: fn(&[u8]) -> bool) -> Result<Vec<Name>, Errno> {
+    let mut entries = RawDir::new(fd, buffer.spare_capacity_mut());
     let mut names = Vec::new();
     while let Some(entry) = entries.next() {
         let entry = entry?;

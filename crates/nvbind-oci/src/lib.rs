@@ -15,6 +15,7 @@
 
 mod apply;
 mod error;
+pub mod heap;
 pub mod hook;
 mod request;
 pub mod shim;

@@ -34,7 +34,7 @@ fn nodes_that_draw_go_with_their_groups() {
             node("/dev/dri/card0", json!(44)), node("/dev/dri/renderD128", json!(105))],
         "additionalGids": [44, 105] }))
     .unwrap();
-    let compute = edits.filter(Capabilities::DEFAULT);
+    let compute = edits.clone().filter(Capabilities::DEFAULT);
     let paths: Vec<_> = compute
         .device_nodes
         .iter()
@@ -43,7 +43,7 @@ fn nodes_that_draw_go_with_their_groups() {
     assert_eq!(paths, ["/dev/nvidia0"]);
     assert_eq!(compute.additional_gids, [44]);
     for words in ["graphics", "display", "compute,display", "all"] {
-        assert_eq!(edits.filter(words.parse().unwrap()), edits, "{words}");
+        assert_eq!(edits.clone().filter(words.parse().unwrap()), edits, "{words}");
     }
 }
 
@@ -63,7 +63,7 @@ fn files_of_other_capabilities_are_dropped() {
         json!({ "mounts": paths.iter().map(|path| mount(path)).collect::<Vec<_>>(), "hooks": [hook(&arguments)] });
     let edits: Edits = serde_json::from_value(edits).unwrap();
     let kept = |words: &str| {
-        let edits = edits.filter(words.parse().unwrap());
+        let edits = edits.clone().filter(words.parse().unwrap());
         let is_kept = |mount: &Mount| {
             paths
                 .iter()
@@ -124,7 +124,7 @@ fn hooks_of_others_are_left_alone() {
         hooks: vec![foreign.clone(), hook(&[])],
         ..Edits::default()
     };
-    assert_eq!(edits.filter(Capabilities::DEFAULT).hooks, [foreign]);
+    assert_eq!(edits.clone().filter(Capabilities::DEFAULT).hooks, [foreign]);
 }
 
 fn hook(arguments: &[&str]) -> Hook {

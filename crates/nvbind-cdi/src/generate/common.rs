@@ -2,9 +2,10 @@
 
 use super::device::{add_node, sort, sort_by_depth};
 use super::{GenerateOptions, explicit, hook};
-use crate::{Edits, Error, Mount, annotation};
+use crate::{Edits, Error, Mount, annotation, mount_options};
 use nvbind_config::Roots;
 use nvbind_gpu::{DriverFile, DriverFiles, ElfClass, FileKind, Host, Library, Link, Platform};
+use std::borrow::Cow;
 use std::path::Path;
 
 /// Tells a runtime shim further down the line that the devices are there already.
@@ -12,12 +13,6 @@ const VOID: &str = "NVIDIA_VISIBLE_DEVICES=void";
 
 /// Names the folders of `libcuda`.
 const LIBCUDA_DIR: &str = "NVIDIA_CTK_LIBCUDA_DIR";
-
-/// Options of a mounted file.
-pub(super) const FILE_OPTIONS: [&str; 5] = ["ro", "nosuid", "nodev", "rbind", "rprivate"];
-
-/// Options of a mounted socket. Without `ro`: a container within the container could not mount it again.
-const SOCKET_OPTIONS: [&str; 5] = ["nosuid", "nodev", "rbind", "rprivate", "noexec"];
 
 /// The edits common to all devices; `device_links` are the links to nodes of single devices.
 pub(super) fn edits(
@@ -73,7 +68,7 @@ fn cuda_folders(libraries: &[&Library], platform: Platform) -> Option<String> {
 fn mounts(libraries: &[&Library], files: &DriverFiles, options: &GenerateOptions) -> Vec<Mount> {
     let of_libraries = libraries
         .iter()
-        .map(|library| mount(&library.host, &library.container, &FILE_OPTIONS));
+        .map(|library| mount(&library.host, &library.container, mount_options::FILE));
     let is_wanted = |file: &&DriverFile| options.ipc_sockets || file.kind != FileKind::Socket;
     let of_files = files
         .files
@@ -86,18 +81,18 @@ fn mounts(libraries: &[&Library], files: &DriverFiles, options: &GenerateOptions
     mounts
 }
 
-fn options_of(kind: FileKind) -> &'static [&'static str] {
+fn options_of(kind: FileKind) -> &'static [Cow<'static, str>] {
     match kind {
-        FileKind::Socket => &SOCKET_OPTIONS,
-        FileKind::Binary | FileKind::Config | FileKind::Firmware => &FILE_OPTIONS,
+        FileKind::Socket => mount_options::SOCKET,
+        FileKind::Binary | FileKind::Config | FileKind::Firmware => mount_options::FILE,
     }
 }
 
-pub(super) fn mount(host: &Path, container: &Path, options: &[&'static str]) -> Mount {
+pub(super) fn mount(host: &Path, container: &Path, options: &'static [Cow<'static, str>]) -> Mount {
     Mount {
         host_path: host.to_owned(),
         container_path: container.to_owned(),
-        options: options.iter().map(|option| (*option).into()).collect(),
+        options: options.into(),
         kind: None,
     }
 }

@@ -1,8 +1,9 @@
 //! Devices that are no GPUs: GPUDirect Storage, InfiniBand, GDRCopy, NVSwitches, IMEX channels. A mode each.
 
-use super::common::{FILE_OPTIONS, mount};
+use super::common::mount;
 use super::device::{add_node, sort};
 use super::{ALL, GenerateOptions, Mode, merged, new_device, new_spec};
+use crate::mount_options;
 use crate::{Device, Edits, Error, Spec};
 use nvbind_config::Roots;
 use std::path::{Path, PathBuf};
@@ -82,7 +83,7 @@ fn one_device(roots: &Roots, extra: &Extra, options: &GenerateOptions) -> Result
     for path in extra.mounts.iter().map(Path::new) {
         let host = roots.driver_path(path);
         if host.exists() {
-            edits.mounts.push(mount(&host, path, &FILE_OPTIONS));
+            edits.mounts.push(mount(&host, path, mount_options::FILE));
         }
     }
     new_spec(options, vec![new_device(ALL.to_owned(), edits)], Edits::default())

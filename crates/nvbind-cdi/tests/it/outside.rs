@@ -177,7 +177,7 @@ fn a_spec_of_the_container_toolkit_is_read() {
         Some("rw")
     );
     assert_eq!(spec.devices[2].container_edits.env, ["NVCT=on"]);
-    let filtered = spec.container_edits.filter("compute".parse().unwrap());
+    let filtered = spec.container_edits.clone().filter("compute".parse().unwrap());
     assert!(filtered.mounts.is_empty());
     assert_eq!(filtered.hooks, spec.container_edits.hooks);
 }

@@ -81,7 +81,7 @@ pub(super) fn edits(edits: &Edits, rootless: Rootless) -> Edits {
     let bound = |node: &DeviceNode| Mount {
         host_path: node.host_path.clone().unwrap_or_else(|| node.path.clone()),
         container_path: node.path.clone(),
-        options: NODE_OPTIONS.map(Into::into).to_vec(),
+        options: NODE_OPTIONS.map(Into::into).to_vec().into(),
         kind: Some("bind".to_owned()),
     };
     let nodes: Vec<Mount> = edits.device_nodes.iter().map(bound).collect();

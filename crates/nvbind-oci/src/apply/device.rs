@@ -3,11 +3,10 @@
 use super::json::{self, Object};
 use crate::Error;
 use nvbind_cdi::{DeviceNode, Mount};
+use rustix::fs::{FileType, Stat, major, minor, stat};
 use serde_json::{Value, json};
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
-use std::fs::Metadata;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
 /// Cgroup access of a node whose edits name none. No `m`: runtimes let a container make nodes anyway, and opening is
@@ -73,17 +72,17 @@ impl<'a> Resolved<'a> {
     /// Fills the gaps as CDI's Go package does: numbers from the host node, owner from the container's own user.
     fn new(edit: &'a DeviceNode, owner: Owner) -> Result<Self, Error> {
         let host = edit.host_path.as_deref().unwrap_or(&edit.path);
-        let metadata = match std::fs::metadata(host) {
-            Ok(metadata) => Some(metadata),
+        let stat = match stat(host) {
+            Ok(stat) => Some(stat),
             Err(_) if edit.kind.is_some() && edit.major.is_some() && edit.minor.is_some() => None,
-            Err(source) => {
+            Err(error) => {
                 return Err(Error::Node {
                     path: host.to_owned(),
-                    source,
+                    source: error.into(),
                 });
             }
         };
-        let found = metadata.as_ref().map(file_kind);
+        let found = stat.as_ref().map(file_kind);
         if let (None, Some("a file")) = (edit.major, found) {
             return Ok(Self {
                 edit,
@@ -97,15 +96,15 @@ impl<'a> Resolved<'a> {
             });
         }
         let kind = kind_letter(edit, found, host)?;
-        let numbers = metadata.as_ref().map(device_numbers).unwrap_or_default();
+        let numbers = stat.as_ref().map(device_numbers).unwrap_or_default();
         Ok(Self {
             edit,
             kind,
             major: edit.major.unwrap_or(numbers.0),
             minor: edit.minor.unwrap_or(numbers.1),
-            mode: edit.file_mode.or(metadata.as_ref().map(|m| m.mode() & 0o7777)),
-            uid: edit.uid.or(owner.uid).or(metadata.as_ref().map(Metadata::uid)),
-            gid: edit.gid.or(owner.gid).or(metadata.as_ref().map(Metadata::gid)),
+            mode: edit.file_mode.or(stat.as_ref().map(|found| found.st_mode & 0o7777)),
+            uid: edit.uid.or(owner.uid).or(stat.as_ref().map(|found| found.st_uid)),
+            gid: edit.gid.or(owner.gid).or(stat.as_ref().map(|found| found.st_gid)),
             plain_file: false,
         })
     }
@@ -115,21 +114,23 @@ impl<'a> Resolved<'a> {
     }
 
     fn device(&self) -> Result<Value, Error> {
-        let mut device = json!({ "path": json::text(&self.edit.path)?, "type": self.kind, "major": self.major, "minor": self.minor });
-        let optional = [("fileMode", self.mode), ("uid", self.uid), ("gid", self.gid)];
-        for (key, value) in optional {
-            if let Some(value) = value {
-                device[key] = value.into();
-            }
-        }
-        Ok(device)
+        let members = [
+            ("path", Some(json::text(&self.edit.path)?.into())),
+            ("type", Some(self.kind.into())),
+            ("major", Some(self.major.into())),
+            ("minor", Some(self.minor.into())),
+            ("fileMode", self.mode.map(Value::from)),
+            ("uid", self.uid.map(Value::from)),
+            ("gid", self.gid.map(Value::from)),
+        ];
+        Ok(json::object_of(members))
     }
 
     fn bind(&self) -> Mount {
         Mount {
             host_path: self.edit.host_path.clone().unwrap_or_else(|| self.edit.path.clone()),
             container_path: self.edit.path.clone(),
-            options: BIND_OPTIONS.map(Into::into).to_vec(),
+            options: BIND_OPTIONS.map(Into::into).to_vec().into(),
             kind: Some("bind".to_owned()),
         }
     }
@@ -161,15 +162,14 @@ fn has_user_namespace(root: &Object) -> bool {
     namespaces.is_some_and(|list| list.iter().any(|entry| json::string(entry, "type") == Some("user")))
 }
 
-fn file_kind(metadata: &Metadata) -> &'static str {
-    let kind = metadata.file_type();
-    match () {
-        () if kind.is_char_device() => "c",
-        () if kind.is_block_device() => "b",
-        () if kind.is_fifo() => "p",
-        () if kind.is_file() => "a file",
-        () if kind.is_dir() => "a directory",
-        () => "no device",
+fn file_kind(found: &Stat) -> &'static str {
+    match FileType::from_raw_mode(found.st_mode) {
+        FileType::CharacterDevice => "c",
+        FileType::BlockDevice => "b",
+        FileType::Fifo => "p",
+        FileType::RegularFile => "a file",
+        FileType::Directory => "a directory",
+        _ => "no device",
     }
 }
 
@@ -204,9 +204,8 @@ fn wrong_kind(host: &Path, found: &'static str, expected: &str) -> Error {
     }
 }
 
-fn device_numbers(metadata: &Metadata) -> (i64, i64) {
-    let device = metadata.rdev();
-    (rustix::fs::major(device).into(), rustix::fs::minor(device).into())
+fn device_numbers(found: &Stat) -> (i64, i64) {
+    (major(found.st_rdev).into(), minor(found.st_rdev).into())
 }
 
 /// The rules of the device cgroup that let the container open its nodes. The bundle's own keep their order, so a rule
@@ -246,9 +245,13 @@ impl Rules {
         let access = access.unwrap_or(DEFAULT_ACCESS);
         let key = (node.kind.to_owned(), node.major, node.minor, access.to_owned());
         if self.allowed.insert(key) {
-            self.new.push(
-                json!({ "allow": true, "type": node.kind, "major": node.major, "minor": node.minor, "access": access }),
-            );
+            self.new.push(json::object_of([
+                ("allow", Some(true.into())),
+                ("type", Some(node.kind.into())),
+                ("major", Some(node.major.into())),
+                ("minor", Some(node.minor.into())),
+                ("access", Some(access.into())),
+            ]));
         }
     }
 

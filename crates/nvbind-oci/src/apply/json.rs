@@ -33,6 +33,16 @@ pub(super) fn string<'a>(value: &'a Value, key: &str) -> Option<&'a str> {
     value.get(key)?.as_str()
 }
 
+/// An object of the members that are there. Its room is taken at once: a bundle gets hundreds of them.
+pub(super) fn object_of<const N: usize>(members: [(&str, Option<Value>); N]) -> Value {
+    let mut object = Map::with_capacity(N);
+    let given = members
+        .into_iter()
+        .filter_map(|(key, value)| Some((key.to_owned(), value?)));
+    object.extend(given);
+    Value::Object(object)
+}
+
 /// A path as JSON holds it.
 pub(super) fn text(path: &Path) -> Result<&str, Error> {
     path.to_str().ok_or_else(|| Error::Text(path.to_owned()))

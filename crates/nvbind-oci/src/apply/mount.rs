@@ -3,7 +3,7 @@
 use super::json::{self, Object};
 use crate::Error;
 use nvbind_cdi::Mount;
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::collections::HashSet;
 
 /// Appends the mounts. One of the bundle at the same destination is replaced; the others keep their order.
@@ -42,11 +42,15 @@ fn depth(path: &str) -> usize {
 
 fn oci_mount(destination: &str, mount: &Mount) -> Result<Value, Error> {
     let kind = mount.kind.as_deref().filter(|kind| !kind.is_empty()).unwrap_or("bind");
-    let mut options = mount.options.clone();
+    let mut options: Vec<Value> = mount.options.iter().map(|option| option.as_ref().into()).collect();
     // Without one of the two words runc takes the type for a file system's name.
     if kind == "bind" && !options.iter().any(|option| option == "bind" || option == "rbind") {
         options.push("rbind".into());
     }
-    let source = json::text(&mount.host_path)?;
-    Ok(json!({ "destination": destination, "type": kind, "source": source, "options": options }))
+    Ok(json::object_of([
+        ("destination", Some(destination.into())),
+        ("type", Some(kind.into())),
+        ("source", Some(json::text(&mount.host_path)?.into())),
+        ("options", Some(options.into())),
+    ]))
 }

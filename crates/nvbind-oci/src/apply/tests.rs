@@ -183,7 +183,7 @@ fn a_mount_without_options_is_a_bind_mount_and_the_later_of_two_wins() {
     let mount = |host: &str| Mount {
         host_path: host.into(),
         container_path: "/x".into(),
-        options: vec![],
+        options: Vec::new().into(),
         kind: None,
     };
     let mut config = json!({});
@@ -309,7 +309,7 @@ fn paths_that_json_cannot_hold_are_refused() {
     let mount = Mount {
         host_path: odd,
         container_path: "/x".into(),
-        options: vec![],
+        options: Vec::new().into(),
         kind: None,
     };
     let error = apply(

@@ -169,7 +169,11 @@ fn is_given(link: &Link, config: &Value, edits: &Edits) -> bool {
         .into_iter()
         .flatten()
         .filter_map(|device| device.get("path")?.as_str());
-    edits.device_nodes.iter().any(|device| device.path == node) || others.any(|path| Path::new(path) == node)
+    edits
+        .device_nodes
+        .iter()
+        .any(|device| device.path.as_os_str() == node.as_os_str())
+        || others.any(|path| Path::new(path) == node)
 }
 
 /// Adds the links as mounted folders and returns those that cannot come that way: something else is mounted there, or
@@ -181,7 +185,7 @@ fn mount_links(links: Vec<Link>, config: &Value, edits: &mut Edits, store: &Path
             Some(Ok(host_path)) => edits.mounts.push(Mount {
                 host_path,
                 container_path: folder,
-                options: LINK_FOLDER_OPTIONS.map(Into::into).to_vec(),
+                options: LINK_FOLDER_OPTIONS.map(Into::into).to_vec().into(),
                 kind: None,
             }),
             _ => left.extend(links),
