@@ -113,10 +113,11 @@ pub(crate) fn folders(root: &RootFs, extra: &[PathBuf]) -> Vec<Folder> {
         if !found.add(root, base.clone()) {
             continue;
         }
-        for guide in GUIDES.iter().filter_map(|guide| root.resolve(&base.join(guide))) {
+        let at = |name: &str| root.resolve(&join(&base, name.as_ref()));
+        for guide in GUIDES.into_iter().filter_map(at) {
             found.add(root, guide.parent().unwrap_or(&base).to_owned());
         }
-        for below in SUBFOLDERS.iter().filter_map(|below| root.resolve(&base.join(below))) {
+        for below in SUBFOLDERS.into_iter().filter_map(at) {
             found.add(root, below);
         }
     }
@@ -177,7 +178,8 @@ pub(crate) fn find(root: &RootFs, name: &str) -> Option<PathBuf> {
 /// As [`find`], as a path in the root and without WSL's own folder.
 pub(crate) fn find_in(root: &RootFs, name: &str) -> Option<PathBuf> {
     let folders = LIBRARY_FOLDERS[..8].iter().map(Path::new);
-    let with_current = folders.flat_map(|folder| [folder.join(name), folder.join("nvidia/current").join(name)]);
+    let with_current =
+        folders.flat_map(|folder| [join(folder, name.as_ref()), folder.join("nvidia/current").join(name)]);
     let path = with_current.filter_map(|path| root.resolve(&path)).next();
     path.or_else(|| cached(root, &[name]).iter().find_map(|path| root.resolve(path)))
 }
@@ -342,7 +344,7 @@ fn add_sonames(root: &RootFs, libraries: &Libraries, paths: &[&Path], links: &mu
         let Some(soname) = elf::soname(&root.host(real)).filter(|soname| soname.as_str() != file) else {
             continue;
         };
-        add_link(libraries, links, folder.join(soname), || file.into(), real);
+        add_link(libraries, links, join(folder, soname.as_ref()), || file.into(), real);
     }
 }
 
@@ -360,7 +362,7 @@ fn add_needed(libraries: &Libraries, paths: &[&Path], links: &mut Links, version
                 .any(|(path, (_, to))| to.as_os_str() == real.as_os_str() && named(path));
             if !there {
                 let target = || target.replace("{v}", version).into();
-                add_link(libraries, links, folder.join(link), target, real);
+                add_link(libraries, links, join(folder, link.as_ref()), target, real);
             }
         }
     }

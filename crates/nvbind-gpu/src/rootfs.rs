@@ -177,8 +177,11 @@ impl RootFs {
             Entry::Other => Some(real),
             Entry::Link(target) => {
                 *links = links.checked_sub(1)?;
-                // Joining an absolute target replaces the folder: it counts from the root.
-                let found = self.follow(&folder.join(target), links);
+                // An absolute target counts from the root.
+                let found = match target.as_os_str().as_bytes().starts_with(b"/") {
+                    true => self.follow(&target, links),
+                    false => self.follow(&join(&folder, target.as_os_str()), links),
+                };
                 self.remember(&real, &found);
                 found
             }

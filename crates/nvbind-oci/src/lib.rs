@@ -15,7 +15,6 @@
 
 mod apply;
 mod error;
-pub mod heap;
 pub mod hook;
 mod request;
 pub mod shim;

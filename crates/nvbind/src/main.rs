@@ -23,11 +23,6 @@ use crate::sweep::Sweep;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-/// Commands that someone waits for, of a process that ends or becomes another one within milliseconds.
-const SHORT_LIVED: [&str; 2] = ["cdi", "run"];
-/// Bytes of heap that they use on a host with eight GPUs.
-const HEAP: usize = 400 << 10;
-
 fn main() -> ExitCode {
     if let Some(supervise) = Supervise::parse(std::env::args_os().skip(1)) {
         return end(supervise.run(), false);
@@ -39,9 +34,6 @@ fn main() -> ExitCode {
         Ok(words) => words,
         Err(word) => return end(Err(not_text(&word)), false),
     };
-    if words.get(1).is_some_and(|word| SHORT_LIVED.contains(&word.as_str())) {
-        nvbind_oci::heap::take(HEAP);
-    }
     let cli = match Cli::of(words) {
         Ok(cli) => cli,
         Err(error) => return cli::not_parsed(&error).into(),

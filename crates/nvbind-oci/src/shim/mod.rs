@@ -10,7 +10,7 @@ mod low_level;
 mod prepare;
 mod time;
 
-use crate::{Devices, Error, Request, heap, request};
+use crate::{Devices, Error, Request, request};
 use bundle::Bundle;
 use command_line::CommandLine;
 use log::Log;
@@ -25,9 +25,6 @@ use std::path::Path;
 
 /// File names of the hooks by which NVIDIA's toolkit injects GPUs: where nvbind does that, they must not do it again.
 const OTHER_INJECTORS: [&str; 2] = ["nvidia-container-runtime-hook", "nvidia-container-toolkit"];
-
-/// Bytes of heap for the specs of a host with eight GPUs, and for what becomes of them.
-const HEAP: usize = 384 << 10;
 
 /// Where folders of links are kept, below the state's folder.
 const LINK_FOLDERS: &str = "links";
@@ -69,7 +66,6 @@ fn edit(folder: &Path, config: &Config, log: &mut Log) -> Result<(), Error> {
     if asked.is_nothing() {
         return Ok(());
     }
-    heap::take(HEAP);
     let mut edits = edits(&asked, config)?;
     let store = config.state_dir().join(LINK_FOLDERS);
     let prepared = Prepared::of(folder, &bundle.config, &mut edits, &store);
