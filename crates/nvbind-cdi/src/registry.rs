@@ -138,14 +138,31 @@ impl Registry {
     pub fn edits<S: AsRef<str>>(&self, qualified: &[S]) -> Result<Edits, Error> {
         let mut edits = Edits::default();
         let mut seen = BTreeSet::new();
-        for name in qualified.iter().map(AsRef::as_ref) {
-            let position = *self.devices.get(name).ok_or_else(|| self.unresolved(name))?;
+        for position in self.positions(qualified)? {
             if seen.insert(position.spec) {
                 edits.merge(self.specs[position.spec].spec.container_edits.clone());
             }
             edits.merge(self.at(position).container_edits.clone());
         }
         Ok(edits)
+    }
+
+    /// As [`Registry::edits`], taken out of the specs rather than copied: for who asks once and starts a container.
+    pub fn take_edits<S: AsRef<str>>(&mut self, qualified: &[S]) -> Result<Edits, Error> {
+        let mut edits = Edits::default();
+        for position in self.positions(qualified)? {
+            let spec = &mut self.specs[position.spec].spec;
+            edits.merge(std::mem::take(&mut spec.container_edits));
+            edits.merge(std::mem::take(&mut spec.devices[position.device].container_edits));
+        }
+        Ok(edits)
+    }
+
+    fn positions<S: AsRef<str>>(&self, qualified: &[S]) -> Result<Vec<Position>, Error> {
+        let names = qualified.iter().map(AsRef::as_ref);
+        names
+            .map(|name| self.devices.get(name).copied().ok_or_else(|| self.unresolved(name)))
+            .collect()
     }
 
     fn at(&self, position: Position) -> &Device {

@@ -133,3 +133,20 @@ fn unknown_devices_say_what_there_is() {
         "no CDI device 'nvidia.com/gpu=7': devices of nvidia.com/gpu are 0, all"
     );
 }
+
+#[test]
+fn edits_that_are_taken_are_those_that_would_be_copied() {
+    let folders = Folders::new();
+    folders.spec("etc/a.json", &["0", "1"]).spec("run/b.yaml", &["2"]);
+    let names = [
+        "nvidia.com/gpu=2",
+        "nvidia.com/gpu=0",
+        "nvidia.com/gpu=0",
+        "nvidia.com/gpu=1",
+    ];
+    let mut registry = folders.load();
+    let copied = registry.edits(&names).unwrap();
+    assert!(registry.take_edits(&["nvidia.com/gpu=0", "nvidia.com/gpu=9"]).is_err());
+    assert_eq!(registry.take_edits(&names).unwrap(), copied);
+    assert_eq!(copied.env, ["FROM=run/b.yaml", "FROM=etc/a.json"]);
+}

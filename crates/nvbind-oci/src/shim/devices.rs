@@ -25,11 +25,11 @@ struct Found {
 
 /// The edits for a request whose requirements are met.
 pub(super) fn edits(request: &Request, config: &Config) -> Result<Edits, Error> {
-    let registry = Registry::load(&config.cdi.spec_dirs);
+    let mut registry = Registry::load(&config.cdi.spec_dirs);
     let mut found = match &request.devices {
         Devices::Nothing => Found::default(),
         Devices::DriverOnly => driver_files(&registry, config)?,
-        Devices::Named(names) => named(&registry, names, config)?,
+        Devices::Named(names) => named(&mut registry, names, config)?,
     };
     check(&request.requirements, &mut found.facts, &request.devices, config)?;
     for mode in &request.extra.modes {
@@ -47,7 +47,7 @@ pub(super) fn edits(request: &Request, config: &Config) -> Result<Edits, Error> 
     Ok(found.edits)
 }
 
-fn named(registry: &Registry, names: &[String], config: &Config) -> Result<Found, Error> {
+fn named(registry: &mut Registry, names: &[String], config: &Config) -> Result<Found, Error> {
     let names: Vec<String> = names.iter().map(|name| qualified(name, config)).collect();
     let (gpus, others): (Vec<String>, Vec<String>) = names.into_iter().partition(|name| gpu_id(name).is_some());
     let mut found = of_gpus(registry, &gpus, config)?;
@@ -73,7 +73,7 @@ fn driver_files(registry: &Registry, config: &Config) -> Result<Found, Error> {
     Ok(found)
 }
 
-fn of_gpus(registry: &Registry, names: &[String], config: &Config) -> Result<Found, Error> {
+fn of_gpus(registry: &mut Registry, names: &[String], config: &Config) -> Result<Found, Error> {
     if names.is_empty() {
         return Ok(Found::default());
     }
@@ -94,7 +94,8 @@ fn of_gpus(registry: &Registry, names: &[String], config: &Config) -> Result<Fou
                 );
             }
             Ok(Found {
-                edits: registry.edits(names)?,
+                // Devices of other kinds, which may follow, are in other specs.
+                edits: registry.take_edits(names)?,
                 facts,
             })
         }
