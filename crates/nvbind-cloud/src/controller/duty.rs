@@ -7,16 +7,11 @@ use crate::deadline::{TICK_MS, Tick, choose};
 use crate::deployment::{Deployment, DeploymentStatus};
 use crate::money::{self, Spender};
 use crate::requirements::SpotUse;
-use crate::scale::{Load, desired_nodes};
 use crate::spot::{Choice, Job};
 use crate::state::{StateError, now_ms};
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 
 /// Pause between two looks, in milliseconds.
 const PAUSE_MS: i64 = 5_000;
-/// How long a queue may take to tell its length.
-const QUEUE_PATIENCE: Duration = Duration::from_secs(5);
 
 impl Controller {
     /// Looks at budget, load and deadline when it is time; whether anything was written down.
@@ -27,7 +22,7 @@ impl Controller {
         }
         self.duties_ms = now;
         Ok(self.within_budget(deployment, attempts)?
-            || self.scaled(deployment, now)?
+            || self.scaled(deployment, attempts, now)?
             || self.on_right_market(deployment, attempts, now)?)
     }
 
@@ -54,26 +49,6 @@ impl Controller {
             }
         }
         Ok(false)
-    }
-
-    fn scaled(&mut self, deployment: &Deployment, now: i64) -> Result<bool, StateError> {
-        let Some(scale) = &deployment.spec.scale else {
-            return Ok(false);
-        };
-        let load = Load {
-            gpu_percent: self.gpu_use.iter().map(|(node, percent)| (*node, *percent)).collect(),
-            queue: scale.queue_command.as_deref().and_then(queue),
-        };
-        let wanted = desired_nodes(scale, deployment.nodes, &load, self.scaled_ms, now);
-        if wanted == deployment.nodes {
-            return Ok(false);
-        }
-        self.scaled_ms = now;
-        self.gpu_use.retain(|node, _| *node < wanted);
-        self.state.set_nodes(deployment.id, wanted)?;
-        let message = format!("from {} to {wanted} nodes", deployment.nodes);
-        self.state.tell(Some(deployment.id), None, "scale", &message)?;
-        Ok(true)
     }
 
     /// Gives back machines of the wrong market, and what runs when it is better to wait.
@@ -110,24 +85,6 @@ impl Controller {
         }
         self.choice
     }
-}
-
-/// The number that a queue's command prints.
-fn queue(command: &str) -> Option<f64> {
-    let mut shell = Command::new("sh");
-    shell.arg("-c").arg(command).stdin(Stdio::null()).stdout(Stdio::piped());
-    let mut child = shell.spawn().ok()?;
-    let until = Instant::now() + QUEUE_PATIENCE;
-    while child.try_wait().ok()?.is_none() {
-        if Instant::now() > until {
-            let _ = child.kill();
-            let _ = child.wait();
-            return None;
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    let output = child.wait_with_output().ok()?;
-    String::from_utf8_lossy(&output.stdout).trim().parse().ok()
 }
 
 /// Which market a deployment with a deadline is to use now; `None` for one that has none or has no choice.

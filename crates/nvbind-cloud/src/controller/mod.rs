@@ -8,6 +8,7 @@ mod budget;
 mod call;
 mod choose;
 mod duty;
+mod load;
 mod plan;
 mod worker;
 
@@ -22,6 +23,7 @@ use crate::host::Kit;
 use crate::provider::{ErrorClass, ProviderError, Resource};
 use crate::state::{Event, State, StateError, now_ms};
 use call::Call;
+use load::Gauge;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -91,6 +93,8 @@ enum Happening {
     News(i64, WorkerNews),
     /// What the machines shared was looked for and given back; or why not.
     CleanedUp(Result<Left, ProviderError>),
+    /// The queue told how much waits, or nothing that is a number.
+    Queue(Option<f64>),
 }
 
 /// Keeps one deployment alive.
@@ -109,12 +113,11 @@ pub struct Controller {
     is_cleaning: bool,
     /// Before this time no machine is looked for, and none is given what was shared back.
     wait_until_ms: i64,
-    /// Mean use of the GPUs of each node, in percent, as last reported.
-    gpu_use: BTreeMap<u32, f64>,
+    /// The load that the number of nodes follows.
+    gauge: Gauge,
     refusals: u32,
-    /// When budget, load and deadline were looked at, and when the number of nodes was changed.
+    /// When budget, load and deadline were looked at.
     duties_ms: i64,
-    scaled_ms: i64,
     /// What was told of the budget.
     warned: BTreeSet<String>,
     /// Which market the deadline asks for.
@@ -143,10 +146,9 @@ impl Controller {
             looked_ms: now_ms(),
             is_cleaning: false,
             wait_until_ms: 0,
-            gpu_use: BTreeMap::new(),
+            gauge: Gauge::default(),
             refusals: 0,
             duties_ms: 0,
-            scaled_ms: 0,
             warned: BTreeSet::new(),
             choice: None,
             choice_for: None,
@@ -203,6 +205,7 @@ impl Controller {
                 }
                 Happening::News(id, news) => self.heard(id, news)?,
                 Happening::CleanedUp(result) => self.cleaned_up(result)?,
+                Happening::Queue(length) => self.gauge.queue_told(length),
             }
             match self.from.try_recv() {
                 Ok(next) => happening = next,
@@ -321,6 +324,7 @@ impl Controller {
     /// Writes down that a machine is to be given back.
     fn release(&mut self, mut attempt: Attempt, reason: EndReason) -> Result<(), StateError> {
         self.workers.remove(&attempt.id);
+        self.gauge.forget(attempt.order.node);
         attempt.status = AttemptStatus::Deleting;
         attempt.end = Some(reason);
         attempt.deleting_ms = Some(now_ms());

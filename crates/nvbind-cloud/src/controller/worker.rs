@@ -217,7 +217,7 @@ impl Controller {
 
     fn reported(&mut self, mut attempt: Attempt, report: &Report) -> Result<(), StateError> {
         if let Some(percent) = mean_use(report) {
-            self.gpu_use.insert(attempt.order.node, percent);
+            self.gauge.hear(attempt.order.node, percent, now_ms());
         }
         if let (Some(notice), None) = (&report.notice, attempt.notice_ms) {
             attempt.notice_ms = Some(now_ms());

@@ -2,8 +2,10 @@
 
 mod account;
 mod client;
+mod hosts;
 mod kills;
 mod life;
 mod nodes;
 mod own_hosts;
 mod refusals;
+mod scale;
