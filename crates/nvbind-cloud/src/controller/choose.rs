@@ -110,15 +110,9 @@ pub(super) fn choose(
     let market = &tools.market;
     let mut requirements = remaining(deployment, attempts);
     match wanted {
-        Some(Choice::None) => {
-            return Ok(Err(NoOffer {
-                message: "spot capacity is away and the deadline leaves time to wait for it".to_owned(),
-                is_final: false,
-            }));
-        }
         Some(Choice::Spot) => requirements.spot = SpotUse::Only,
         Some(Choice::OnDemand) => requirements.spot = SpotUse::Never,
-        None => {}
+        Some(Choice::None) | None => {}
     }
     let blocks: Vec<Block> = state.blocks()?;
     let all = state.attempts_since(0)?;

@@ -7,6 +7,7 @@ mod answer;
 mod budget;
 mod call;
 mod choose;
+mod deadline;
 mod duty;
 mod load;
 mod plan;
@@ -21,8 +22,10 @@ use crate::attempt::{Attempt, AttemptStatus, EndReason};
 use crate::deployment::{Deployment, DeploymentStatus};
 use crate::host::Kit;
 use crate::provider::{ErrorClass, ProviderError, Resource};
+use crate::spot::Choice;
 use crate::state::{Event, State, StateError, now_ms};
 use call::Call;
+use deadline::Wish;
 use load::Gauge;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -32,6 +35,9 @@ use worker::{Worker, WorkerNews};
 
 /// What the machines of a deployment shared, with why it could not be given back.
 type Left = Vec<(Resource, Option<ProviderError>)>;
+
+/// Why a node with a deadline has no machine although there are some.
+const SPOT_IS_AWAY: &str = "spot capacity is away and the deadline leaves time to wait for it";
 
 /// Pause between two looks for what the machines shared, in milliseconds.
 const CLEAN_UP_MS: i64 = 300;
@@ -121,9 +127,7 @@ pub struct Controller {
     /// What was told of the budget.
     warned: BTreeSet<String>,
     /// Which market the deadline asks for.
-    choice: Option<crate::spot::Choice>,
-    /// The tick, the attempts and the refusals that it was found for.
-    choice_for: Option<(i64, usize, bool)>,
+    wish: Wish,
     /// Whether there were orders before this controller, which may have had effects that nobody wrote down.
     is_resumed: bool,
     to: Sender<Happening>,
@@ -150,8 +154,7 @@ impl Controller {
             refusals: 0,
             duties_ms: 0,
             warned: BTreeSet::new(),
-            choice: None,
-            choice_for: None,
+            wish: Wish::default(),
             to,
             from,
         })
@@ -277,7 +280,10 @@ impl Controller {
         if self.wait_until_ms > now_ms() {
             return Ok(false);
         }
-        let wanted = self.wanted_market(deployment, attempts, now_ms());
+        let wanted = self.wanted_market(deployment, attempts, now_ms())?;
+        if wanted == Some(Choice::None) {
+            return self.wait(deployment, SPOT_IS_AWAY);
+        }
         match choose::choose(
             &self.state,
             &self.tools,
@@ -299,6 +305,16 @@ impl Controller {
                         .tell(Some(deployment.id), Some(attempt.id), "budget", &warning)?;
                 }
             }
+            Err(no_offer) if wanted == Some(Choice::Spot) && !no_offer.is_final => {
+                // What follows from that is decided, and told, in the next pass.
+                self.no_spot_now();
+                return Ok(false);
+            }
+            // A node that is to move to another market stays where it is.
+            Err(no_offer) if is_live(attempts, node) => {
+                self.back_off();
+                return self.wait(deployment, &no_offer.message);
+            }
             Err(no_offer) => {
                 let was_ever_up = attempts.iter().any(|attempt| attempt.accepted_ms.is_some());
                 let gives_up = no_offer.is_final || !(was_ever_up || deployment.spec.retry_until_up);
@@ -309,15 +325,26 @@ impl Controller {
                     self.state.tell(Some(deployment.id), None, "no-offer", &message)?;
                     return Ok(true);
                 }
-                self.refusals += 1;
-                self.wait_until_ms = now_ms() + 1000 * i64::from(2_u32.pow(self.refusals.min(5)));
-                if deployment.message != no_offer.message {
-                    self.state.set_message(deployment.id, &no_offer.message)?;
-                    self.state
-                        .tell(Some(deployment.id), None, "waiting", &no_offer.message)?;
-                }
+                self.back_off();
+                self.wait(deployment, &no_offer.message)?;
             }
         }
+        Ok(true)
+    }
+
+    /// Looks for no machine for a while, each time a longer one.
+    fn back_off(&mut self) {
+        self.refusals += 1;
+        self.wait_until_ms = now_ms() + 1000 * i64::from(2_u32.pow(self.refusals.min(5)));
+    }
+
+    /// Tells why there is no machine yet, unless that was told; whether it did.
+    fn wait(&self, deployment: &Deployment, why: &str) -> Result<bool, StateError> {
+        if deployment.message == why {
+            return Ok(false);
+        }
+        self.state.set_message(deployment.id, why)?;
+        self.state.tell(Some(deployment.id), None, "waiting", why)?;
         Ok(true)
     }
 
@@ -397,6 +424,13 @@ impl Controller {
         let message = format!("what the machines shared cannot be given back yet: {error}");
         self.state.tell(Some(deployment.id), None, "clean-up", &message)
     }
+}
+
+/// Whether a node has a machine.
+fn is_live(attempts: &[Attempt], node: u32) -> bool {
+    attempts
+        .iter()
+        .any(|attempt| attempt.order.node == node && attempt.is_live())
 }
 
 /// Why there is no offer, after what the last provider said that was asked.

@@ -157,7 +157,15 @@ impl Controller {
                 Ok(())
             }
             _ if attempt.exit_code.is_some() => Ok(()),
-            _ => self.start_worker(deployment, attempts, attempt),
+            _ => self.begin(deployment, attempts, attempt),
+        }
+    }
+
+    /// Starts the workload on a machine, or finds it started, once nothing stands against it.
+    fn begin(&mut self, deployment: &Deployment, attempts: &[Attempt], attempt: &Attempt) -> Result<(), StateError> {
+        match attempt.status == AttemptStatus::Running && self.hands_over(attempts, attempt)? {
+            true => Ok(()),
+            false => self.start_worker(deployment, attempts, attempt),
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod account;
 mod client;
+mod deadline;
 mod hosts;
 mod kills;
 mod life;
