@@ -124,7 +124,7 @@ pub struct Controller {
     refusals: u32,
     /// When budget, load and deadline were looked at.
     duties_ms: i64,
-    /// What was told of the budget.
+    /// What was told of the budget and of what cannot be given back: told once.
     warned: BTreeSet<String>,
     /// Which market the deadline asks for.
     wish: Wish,
@@ -401,11 +401,12 @@ impl Controller {
             return Ok(false);
         }
         let attempts = self.state.attempts(self.deployment)?;
-        let is_shut = |attempt: &Attempt| {
+        let was_shut = |attempt: &Attempt| {
             let error = attempt.error.as_ref();
-            attempt.end == Some(EndReason::Refused) && error.is_some_and(|error| error.class == ErrorClass::Credentials)
+            let is_shut = |error: &ProviderError| error.class == ErrorClass::Credentials && !error.has_left;
+            attempt.end == Some(EndReason::Refused) && error.is_some_and(is_shut)
         };
-        Ok(attempts.iter().all(is_shut))
+        Ok(attempts.iter().all(was_shut))
     }
 
     fn cleaned_up(&mut self, result: Result<Left, ProviderError>) -> Result<(), StateError> {
@@ -418,11 +419,17 @@ impl Controller {
                 return self.over(&deployment, "the account was never let in, so there is nothing of it");
             }
             Ok(left) => left.into_iter().find_map(|(_, refusal)| refusal),
-            Err(error) => Some(error),
+            Err(error) => {
+                self.back_off();
+                Some(error)
+            }
         };
         let Some(error) = why else { return Ok(()) };
         let message = format!("what the machines shared cannot be given back yet: {error}");
-        self.state.tell(Some(deployment.id), None, "clean-up", &message)
+        match self.warned.insert(message.clone()) {
+            true => self.state.tell(Some(deployment.id), None, "clean-up", &message),
+            false => Ok(()),
+        }
     }
 }
 

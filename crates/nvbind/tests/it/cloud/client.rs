@@ -85,8 +85,14 @@ impl Client {
 
     /// Starts `nvbind cloud serve`, which is killed when the result is dropped.
     pub(crate) fn serve(&self) -> Served {
+        self.start(&["serve"])
+    }
+
+    /// Starts `nvbind cloud`, which is killed when the result is dropped.
+    pub(crate) fn start(&self, arguments: &[&str]) -> Served {
         let mut command = self.nvbind();
-        Served(command.args(["cloud", "serve"]).spawn().expect("start nvbind"))
+        command.arg("cloud").args(arguments);
+        Served(command.spawn().expect("start nvbind"))
     }
 
     /// Tokens of the attempts of which something may be left.
@@ -117,7 +123,7 @@ impl Client {
     }
 }
 
-/// An `nvbind cloud serve`.
+/// An `nvbind cloud` that runs until this is dropped.
 pub(crate) struct Served(Child);
 
 impl Drop for Served {
