@@ -86,7 +86,11 @@ impl Controller {
             return Ok(self.wish.choice);
         }
         let offers = &self.tools.market.offers;
-        let prices = [Market::OnDemand, Market::Spot].map(|market| price(needs, attempts, offers, market));
+        let facts = Facts {
+            latencies: &self.tools.market.latencies,
+            ..Facts::default()
+        };
+        let prices = [Market::OnDemand, Market::Spot].map(|market| price(needs, attempts, offers, &facts, market));
         let [Some(on_demand_usd), Some(spot_usd)] = prices else {
             return Ok(None);
         };
@@ -160,7 +164,13 @@ fn told(deployment: &Deployment, choice: Choice, now_ms: i64) -> String {
 }
 
 /// USD an hour on that market: as this deployment was asked for last, else of the best offer that will do.
-fn price(needs: &Requirements, attempts: &[Attempt], offers: &[Offer], market: Market) -> Option<f64> {
+fn price(
+    needs: &Requirements,
+    attempts: &[Attempt],
+    offers: &[Offer],
+    facts: &Facts<'_>,
+    market: Market,
+) -> Option<f64> {
     let seen = attempts.iter().rfind(|attempt| attempt.order.market == market);
     if let Some(attempt) = seen {
         return Some(attempt.usd_h);
@@ -173,8 +183,8 @@ fn price(needs: &Requirements, attempts: &[Attempt], offers: &[Offer], market: M
         },
         ..needs.clone()
     };
-    let (index, facts) = (OfferIndex::new(offers), Facts::default());
-    let placement = Survey::new(&index, &facts).place(&needs, 1).ok()?;
+    let index = OfferIndex::new(offers);
+    let placement = Survey::new(&index, facts).place(&needs, 1).ok()?;
     placement.choices.first().map(|choice| offers[choice.offer].usd_h)
 }
 
