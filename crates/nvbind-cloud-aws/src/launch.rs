@@ -60,7 +60,7 @@ impl Launcher<'_> {
                 Ok(machine(&instance, &order.region))
             }
             Err(refusal) if refusal.code.starts_with("Idempotent") => self.made_before(order, refusal).await,
-            Err(refusal) => Err(quota::with_need(refusal, order, self.catalog)),
+            Err(refusal) => Err(quota::with_need(refusal, order, self.catalog).leaving_something()),
         }
     }
 

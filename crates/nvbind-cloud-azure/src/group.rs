@@ -20,7 +20,7 @@ pub(crate) async fn prepare(arm: &Service, group: &Group, order: &Order) -> Resu
     let firewall = make(arm, Call::put(group.firewall(), NETWORK, firewall(order)));
     let network = make(arm, Call::put(group.network(), NETWORK, network(order)));
     let (firewall, network) = tokio::join!(firewall, network);
-    firewall.and(network)
+    firewall.and(network).map_err(ProviderError::leaving_something)
 }
 
 async fn make(arm: &Service, call: Call) -> Result<(), ProviderError> {

@@ -162,8 +162,13 @@ impl Provider for Azure {
 
     fn create(&mut self, order: &Order) -> Result<Machine, ProviderError> {
         let account = self.account.clone()?;
-        let call = create::create(&account.arm, &account.subscription, &mut self.made, order);
-        self.runtime.block_on(call)
+        let mut making = create::Making {
+            arm: &account.arm,
+            subscription: &account.subscription,
+            made: &mut self.made,
+            order,
+        };
+        self.runtime.block_on(making.create())
     }
 
     fn describe(&mut self, machine: &MachineRef) -> Result<Option<Machine>, ProviderError> {

@@ -35,7 +35,7 @@ impl Session {
             Place::There(found) => Ok(instance::machine(&found)),
             Place::Zone(zone) => {
                 let made = self.insert(order, &machine_type, &zone).await;
-                made.map_err(|error| self.explained(error, order, &zone))
+                made.map_err(|error| self.explained(error, order, &zone).leaving_something())
             }
         }
     }

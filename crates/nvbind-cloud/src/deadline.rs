@@ -1,7 +1,8 @@
 //! A live deployment with a deadline: what to run it on now.
 //!
-//! Time is counted in ticks of ten minutes from the deployment's start. What is decided follows from what was written down about
-//! the ticks that are over, and from nothing else: a controller that starts anew decides as the one before it would have.
+//! Time is counted in ticks from the deployment's start: of ten minutes, or a twelfth of a deadline that is nearer than two hours. What is
+//! decided follows from what was written down about the ticks that are over, and from nothing else: a controller that starts anew
+//! decides as the one before it would have.
 //!
 //! The policies were made for capacity that comes and goes between ticks. Here it goes in the middle of one, whose work then does
 //! not count, so one tick before the deadline is kept in reserve: a start on demand at any moment still comes in time.
@@ -9,11 +10,18 @@
 use crate::spot::{Choice, Job, Policy, PolicyName, Progress};
 use serde::{Deserialize, Serialize};
 
-/// Length of a tick in milliseconds, that of the records which the policies were compared on.
-pub const TICK_MS: i64 = 600_000;
+/// Longest tick in milliseconds, that of the records which the policies were compared on.
+const LONGEST_TICK_MS: i64 = 600_000;
+/// Shortest tick in milliseconds: a controller looks as often.
+const SHORTEST_TICK_MS: i64 = 5_000;
+/// Ticks until a deadline, at least.
+const LEAST_TICKS: f64 = 12.0;
+const HOUR_MS: f64 = 3_600_000.0;
 
-/// Length of a tick in hours.
-const TICK_HOURS: f64 = 1.0 / 6.0;
+/// Length of a tick in milliseconds, for a deadline that many hours after the start.
+pub fn tick_ms(deadline_hours: f64) -> i64 {
+    ((deadline_hours * HOUR_MS / LEAST_TICKS) as i64).clamp(SHORTEST_TICK_MS, LONGEST_TICK_MS)
+}
 
 /// A tick that is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +37,7 @@ pub struct Tick {
 /// What a live deployment runs on, tick by tick.
 pub struct Live {
     job: Job,
+    tick_hours: f64,
     policy: Box<dyn Policy>,
     progress: Progress,
     /// What was seen of spot capacity: before the start, then tick by tick.
@@ -40,11 +49,13 @@ pub struct Live {
 impl Live {
     /// A job that starts now. `before` is what was seen of spot capacity before, tick by tick, as far as anything was.
     pub fn new(job: &Job, before: &[bool]) -> Self {
-        let job = with_reserve(job);
+        let tick_hours = tick_ms(job.deadline_hours) as f64 / HOUR_MS;
+        let job = with_reserve(job, tick_hours);
         Self {
             job,
-            policy: PolicyName::Bayes.policy(&job, TICK_HOURS),
-            progress: Progress::new(&job, TICK_HOURS),
+            tick_hours,
+            policy: PolicyName::Bayes.policy(&job, tick_hours),
+            progress: Progress::new(&job, tick_hours),
             observed: before.to_vec(),
             ticks: 0,
         }
@@ -67,7 +78,7 @@ impl Live {
         if self.progress.is_done() {
             return Choice::None;
         }
-        let time_left = self.job.deadline_hours / TICK_HOURS - (self.ticks + missed) as f64;
+        let time_left = self.job.deadline_hours / self.tick_hours - (self.ticks + missed) as f64;
         match self.policy.choose(&self.progress.view(time_left, &self.observed)) {
             Choice::Spot if !is_up => Choice::None,
             choice => choice,
@@ -82,23 +93,26 @@ impl Live {
 
     /// Hours of work that are left, as far as the ticks tell.
     pub fn work_left_hours(&self) -> f64 {
-        self.progress.work_left() * TICK_HOURS
+        self.progress.work_left() * self.tick_hours
     }
 }
 
 /// What to run on now: a job that started then, what was seen of spot capacity before, the ticks that are over, and whether
 /// spot capacity is there. Within a tick the answer changes only when capacity comes or goes.
 pub fn choose(job: &Job, before: &[bool], over: &[Tick], started_ms: i64, now_ms: i64, is_up: bool) -> Choice {
-    let ticks = now_ms.saturating_sub(started_ms) / TICK_MS;
+    let ticks = now_ms.saturating_sub(started_ms) / tick_ms(job.deadline_hours);
     let missed = usize::try_from(ticks).unwrap_or(0).saturating_sub(over.len());
-    Live::resume(job, before, over).choose(is_up, missed)
+    let mut live = Live::resume(job, before, over);
+    // Whoever asks has a workload that goes on: it takes longer than was said, and nobody knows how long.
+    live.progress.expect_at_least(1.0);
+    live.choose(is_up, missed)
 }
 
 /// The job with a tick in reserve, or with what there is of one.
-fn with_reserve(job: &Job) -> Job {
+fn with_reserve(job: &Job, tick_hours: f64) -> Job {
     let least = job.work_hours + job.overhead_hours;
     Job {
-        deadline_hours: (job.deadline_hours - TICK_HOURS).max(least),
+        deadline_hours: (job.deadline_hours - tick_hours).max(least),
         ..*job
     }
 }
@@ -134,6 +148,10 @@ mod tests {
     use super::*;
     use crate::spot::{History, Trace, View, run};
 
+    /// Deadlines of these tests are so far away that ticks are the longest ones.
+    const TICK_MS: i64 = LONGEST_TICK_MS;
+    const TICK_HOURS: f64 = 1.0 / 6.0;
+
     fn job(work_hours: f64, deadline_hours: f64) -> Job {
         Job {
             work_hours,
@@ -160,7 +178,7 @@ mod tests {
 
     /// What the simulator runs on, tick by tick, from `start` on, when it has a tick less.
     fn simulated(job: &Job, up: &[bool], start: usize) -> Vec<Choice> {
-        let job = &with_reserve(job);
+        let job = &with_reserve(job, TICK_HOURS);
         struct Recorder(Box<dyn Policy>, Vec<Choice>);
         impl Policy for Recorder {
             fn choose(&mut self, view: &View<'_>) -> Choice {
@@ -293,6 +311,43 @@ mod tests {
         for minutes in 0..10 {
             assert_eq!(answer(minutes), answer(0), "{minutes}");
         }
+    }
+
+    #[test]
+    fn ticks_are_shorter_where_the_deadline_is_near() {
+        for (hours, ms) in [
+            (100.0, 600_000),
+            (2.0, 600_000),
+            (1.0, 300_000),
+            (0.1, 30_000),
+            (0.001, 5_000),
+        ] {
+            assert_eq!(tick_ms(hours), ms, "{hours}");
+        }
+    }
+
+    /// Two minutes and a start that takes three seconds: the same policy, a hundredth of the time.
+    #[test]
+    fn a_near_deadline_is_met_as_a_far_one_is() {
+        let near = Job {
+            overhead_hours: 3.0 / 3600.0,
+            ..job(20.0 / 3600.0, 120.0 / 3600.0)
+        };
+        let at = |seconds: i64, is_up: bool| choose(&near, &[], &[], 0, seconds * 1000, is_up);
+        assert_eq!(at(0, true), Choice::Spot);
+        assert_eq!(at(0, false), Choice::None);
+        let moved = (0..120).find(|seconds| at(*seconds, false) == Choice::OnDemand);
+        // The work takes longer than was said: what runs goes on, and comes in time as long as that can be.
+        let ran = [Tick {
+            was_up: true,
+            ran: Choice::Spot,
+        }; 6];
+        let later = |is_up: bool, ticks: i64| choose(&near, &[], &ran[..4], 0, ticks * 10_000, is_up);
+        assert_eq!(later(true, 4), Choice::Spot);
+        assert_eq!(later(false, 4), Choice::None);
+        assert_eq!(later(false, 11), Choice::OnDemand);
+        // 120 s less 20 s of work, 3 s to start, a tick of 10 s in reserve and up to one until it is decided.
+        assert!(moved.is_some_and(|seconds| (70..=87).contains(&seconds)), "{moved:?}");
     }
 
     #[test]

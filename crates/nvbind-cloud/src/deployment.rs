@@ -2,6 +2,7 @@
 
 use crate::Requirements;
 use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
 
 /// What is to be kept alive, as it was asked for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -89,9 +90,14 @@ fn user() -> String {
     "ubuntu".to_owned()
 }
 
+/// Everyone. Which address a machine will be reached from is not known here: behind NAT nobody but the machine sees it, and it changes
+/// with every network that a laptop is in, after which a narrower rule would take the machine for lost. What protects it is its key.
 fn allow_from() -> Vec<String> {
-    vec!["0.0.0.0/0".to_owned()]
+    vec![EVERYONE[0].to_owned()]
 }
+
+/// The networks that are all addresses.
+const EVERYONE: [&str; 2] = ["0.0.0.0/0", "::/0"];
 
 fn cooldown_seconds() -> u64 {
     300
@@ -118,6 +124,28 @@ impl DeploymentSpec {
             owner: String::new(),
         }
     }
+}
+
+impl DeploymentSpec {
+    /// Whether everyone can reach the machines' port 22.
+    pub fn is_open_to_everyone(&self) -> bool {
+        self.allow_from
+            .iter()
+            .any(|network| EVERYONE.contains(&network.as_str()))
+    }
+}
+
+/// Whether that is a network: an address with the length of its prefix, as `203.0.113.0/24`.
+pub fn is_network(text: &str) -> bool {
+    let Some((address, length)) = text.split_once('/') else {
+        return false;
+    };
+    let most = match address.parse::<IpAddr>() {
+        Ok(IpAddr::V4(_)) => 32,
+        Ok(IpAddr::V6(_)) => 128,
+        Err(_) => return false,
+    };
+    length.parse::<u8>().is_ok_and(|length| length <= most)
 }
 
 /// Whether a deployment can have that name.

@@ -13,6 +13,7 @@ pub mod file;
 pub mod host;
 mod hours;
 pub mod jobs;
+pub mod latency;
 pub mod money;
 mod named;
 pub mod place;
@@ -25,7 +26,7 @@ pub mod spot;
 pub mod state;
 
 pub use attempt::{Attempt, AttemptStatus, EndReason};
-pub use deployment::{Deployment, DeploymentSpec, DeploymentStatus, NAME_LENGTH, Scale, is_name};
+pub use deployment::{Deployment, DeploymentSpec, DeploymentStatus, NAME_LENGTH, Scale, is_name, is_network};
 pub use hours::{ParseHoursError, parse_hours};
 pub use named::{NAMED_WORKLOADS, NamedWorkload, UnknownWorkload, find_workload};
 pub use requirements::{Data, Requirements, SpotUse, Strategy, UnknownWord, Weights};

@@ -49,6 +49,10 @@ pub fn desired_nodes(scale: &Scale, now_nodes: u32, load: &Load, last_change_ms:
         });
     let Some(wanted) = wanted else { return now_nodes };
     let now = f64::from(now_nodes);
+    // Only a queue can tell that there is work again, so only an empty one sends the last node away.
+    if now_nodes == 1 && scale.min == 0 && by_queue(scale, load) == Some(0.0) && wanted == 0.0 {
+        return 0;
+    }
     if wanted > now * (1.0 + TOLERANCE) {
         return whole(wanted.ceil()).clamp(now_nodes, most);
     }
@@ -149,9 +153,31 @@ mod tests {
         assert_eq!(nodes(2, 31.0), 7);
         assert_eq!(nodes(2, 1e9), 10);
         assert_eq!(nodes(4, 0.0), 2);
+        assert_eq!(nodes(1, 0.0), 0);
+        assert_eq!(nodes(1, 0.1), 1);
         assert_eq!(nodes(0, 0.0), 0);
         assert_eq!(nodes(0, 3.0), 1);
         assert_eq!(nodes(2, f64::NAN), 2);
+    }
+
+    #[test]
+    fn the_last_node_goes_only_for_an_empty_queue() {
+        let idle = |scale: &Scale| desired_nodes(scale, 1, &gpus(&[0.0]), 0, LATER);
+        assert_eq!(idle(&scale(0, 4, Some(50.0), None)), 1);
+        assert_eq!(idle(&scale(0, 4, Some(50.0), Some(5.0))), 1);
+        let empty = Load {
+            queue: Some(0.0),
+            ..gpus(&[0.0])
+        };
+        assert_eq!(
+            desired_nodes(&scale(0, 4, Some(50.0), Some(5.0)), 1, &empty, 0, LATER),
+            0
+        );
+        assert_eq!(
+            desired_nodes(&scale(0, 4, Some(50.0), Some(5.0)), 1, &empty, 1, LATER),
+            1
+        );
+        assert_eq!(desired_nodes(&scale(1, 4, None, Some(5.0)), 1, &empty, 0, LATER), 1);
     }
 
     #[test]

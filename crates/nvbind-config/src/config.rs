@@ -140,6 +140,8 @@ pub struct CloudConfig {
     pub hosts: Vec<String>,
     /// Configuration file of `ssh` for them; the user's own when not set.
     pub ssh_config: Option<PathBuf>,
+    /// Networks (CIDR) that may reach port 22 of rented machines where a deployment does not say it; everyone when empty.
+    pub allow_from: Vec<String>,
     /// What an hour of an own host is reckoned to cost.
     pub host_price: Usd,
     /// Price of an hour up to which clouds are used while the own hosts are full; any price when not set.
@@ -160,6 +162,7 @@ impl Default for CloudConfig {
             providers: Vec::new(),
             hosts: Vec::new(),
             ssh_config: None,
+            allow_from: Vec::new(),
             host_price: Usd::default(),
             burst_price: None,
             budget_daily: None,

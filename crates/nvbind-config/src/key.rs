@@ -147,6 +147,7 @@ pub(crate) const KEYS: &[Key] = &[
     ),
     key("cloud", "hosts", Setter::Words(&[], |c, v| c.cloud.hosts = v)),
     key("cloud", "ssh_config", Setter::Path(|c, v| c.cloud.ssh_config = v)),
+    key("cloud", "allow_from", Setter::Words(&[], |c, v| c.cloud.allow_from = v)),
     key(
         "cloud",
         "host_price",

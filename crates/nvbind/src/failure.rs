@@ -124,6 +124,7 @@ failure_from!(
     nvbind_cloud::host::HostError,
     nvbind_cloud::money::ParsePeriodError,
     nvbind_cloud::jobs::JobsError,
+    nvbind_cloud::latency::LatencyError,
     nvbind_cloud::place::PlaceError,
     nvbind_cloud::spot::JobError,
     nvbind_cloud::spot::StudyError,

@@ -130,3 +130,29 @@ fn a_failed_order_that_cannot_be_given_back_is_ambiguous() {
     );
     assert_eq!(cloud.delete_all(), 0);
 }
+
+#[test]
+fn credentials_that_run_out_in_the_middle_leave_a_group_that_is_looked_for() {
+    // Nothing is made before the group is.
+    for (call, is_left) in [
+        ("PUT resourceGroups", false),
+        ("PUT networkSecurityGroups", true),
+        ("PUT virtualNetworks", true),
+        ("PUT virtualMachines", true),
+    ] {
+        let mut cloud = Cloud::start();
+        cloud.rule(
+            &json!({ "call": call, "do": "error", "status": 401, "code": "ExpiredAuthenticationToken",
+            "message": "The access token has expired", "count": -1 }),
+        );
+        let error = cloud.azure.create(&order(1)).unwrap_err();
+        assert_eq!(
+            (error.class, error.has_left),
+            (ErrorClass::Credentials, is_left),
+            "{call}: {error:?}"
+        );
+        assert_eq!(cloud.emulator.everything().is_empty(), !is_left, "{call}");
+        cloud.emulator.reset();
+        assert_eq!(cloud.delete_all(), 0, "{call}");
+    }
+}

@@ -4,7 +4,7 @@ use super::{Controller, Tools};
 use crate::attempt::{Attempt, EndReason};
 use crate::catalog::{Offer, ProviderName};
 use crate::deployment::Deployment;
-use crate::place::{Block, Choice as PlaceChoice, Extras, Facts, History, OfferIndex, Survey};
+use crate::place::{Block, Choice as PlaceChoice, Extras, Facts, History, Latency, OfferIndex, Survey};
 use crate::provider::{ErrorClass, Order, ProviderError, Quota};
 use crate::requirements::{Requirements, SpotUse};
 use crate::spot::Choice;
@@ -27,6 +27,8 @@ pub struct Market {
     pub host_usd_h: Option<f64>,
     /// A cloud comes before the user's own hosts where it costs less than this share of theirs.
     pub burst_below: f64,
+    /// Round trips that were measured.
+    pub latencies: Vec<Latency>,
     /// Most USD a day and a month of all deployments together.
     pub budget: crate::money::Budget,
     quotas: Mutex<BTreeMap<(ProviderName, String), Seen>>,
@@ -54,6 +56,7 @@ impl Market {
             offers,
             host_usd_h: None,
             burst_below: 0.0,
+            latencies: Vec::new(),
             budget: crate::money::Budget::default(),
             quotas: Mutex::default(),
         }
@@ -110,15 +113,9 @@ pub(super) fn choose(
     let market = &tools.market;
     let mut requirements = remaining(deployment, attempts);
     match wanted {
-        Some(Choice::None) => {
-            return Ok(Err(NoOffer {
-                message: "spot capacity is away and the deadline leaves time to wait for it".to_owned(),
-                is_final: false,
-            }));
-        }
         Some(Choice::Spot) => requirements.spot = SpotUse::Only,
         Some(Choice::OnDemand) => requirements.spot = SpotUse::Never,
-        None => {}
+        Some(Choice::None) | None => {}
     }
     let blocks: Vec<Block> = state.blocks()?;
     let all = state.attempts_since(0)?;
@@ -133,6 +130,7 @@ pub(super) fn choose(
             blocks: &blocks,
             quotas: &quotas,
             history: &history,
+            latencies: &market.latencies,
             host_usd_h: market.host_usd_h,
             burst_below: market.burst_below,
             turn: all.len() as u64,

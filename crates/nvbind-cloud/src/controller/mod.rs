@@ -7,7 +7,9 @@ mod answer;
 mod budget;
 mod call;
 mod choose;
+mod deadline;
 mod duty;
+mod load;
 mod plan;
 mod worker;
 
@@ -20,8 +22,11 @@ use crate::attempt::{Attempt, AttemptStatus, EndReason};
 use crate::deployment::{Deployment, DeploymentStatus};
 use crate::host::Kit;
 use crate::provider::{ErrorClass, ProviderError, Resource};
+use crate::spot::Choice;
 use crate::state::{Event, State, StateError, now_ms};
 use call::Call;
+use deadline::Wish;
+use load::Gauge;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -30,6 +35,9 @@ use worker::{Worker, WorkerNews};
 
 /// What the machines of a deployment shared, with why it could not be given back.
 type Left = Vec<(Resource, Option<ProviderError>)>;
+
+/// Why a node with a deadline has no machine although there are some.
+const SPOT_IS_AWAY: &str = "spot capacity is away and the deadline leaves time to wait for it";
 
 /// Pause between two looks for what the machines shared, in milliseconds.
 const CLEAN_UP_MS: i64 = 300;
@@ -91,6 +99,8 @@ enum Happening {
     News(i64, WorkerNews),
     /// What the machines shared was looked for and given back; or why not.
     CleanedUp(Result<Left, ProviderError>),
+    /// The queue told how much waits, or nothing that is a number.
+    Queue(Option<f64>),
 }
 
 /// Keeps one deployment alive.
@@ -109,18 +119,15 @@ pub struct Controller {
     is_cleaning: bool,
     /// Before this time no machine is looked for, and none is given what was shared back.
     wait_until_ms: i64,
-    /// Mean use of the GPUs of each node, in percent, as last reported.
-    gpu_use: BTreeMap<u32, f64>,
+    /// The load that the number of nodes follows.
+    gauge: Gauge,
     refusals: u32,
-    /// When budget, load and deadline were looked at, and when the number of nodes was changed.
+    /// When budget, load and deadline were looked at.
     duties_ms: i64,
-    scaled_ms: i64,
-    /// What was told of the budget.
+    /// What was told of the budget and of what cannot be given back: told once.
     warned: BTreeSet<String>,
     /// Which market the deadline asks for.
-    choice: Option<crate::spot::Choice>,
-    /// The tick, the attempts and the refusals that it was found for.
-    choice_for: Option<(i64, usize, bool)>,
+    wish: Wish,
     /// Whether there were orders before this controller, which may have had effects that nobody wrote down.
     is_resumed: bool,
     to: Sender<Happening>,
@@ -143,13 +150,11 @@ impl Controller {
             looked_ms: now_ms(),
             is_cleaning: false,
             wait_until_ms: 0,
-            gpu_use: BTreeMap::new(),
+            gauge: Gauge::default(),
             refusals: 0,
             duties_ms: 0,
-            scaled_ms: 0,
             warned: BTreeSet::new(),
-            choice: None,
-            choice_for: None,
+            wish: Wish::default(),
             to,
             from,
         })
@@ -203,6 +208,7 @@ impl Controller {
                 }
                 Happening::News(id, news) => self.heard(id, news)?,
                 Happening::CleanedUp(result) => self.cleaned_up(result)?,
+                Happening::Queue(length) => self.gauge.queue_told(length),
             }
             match self.from.try_recv() {
                 Ok(next) => happening = next,
@@ -274,7 +280,10 @@ impl Controller {
         if self.wait_until_ms > now_ms() {
             return Ok(false);
         }
-        let wanted = self.wanted_market(deployment, attempts, now_ms());
+        let wanted = self.wanted_market(deployment, attempts, now_ms())?;
+        if wanted == Some(Choice::None) {
+            return self.wait(deployment, SPOT_IS_AWAY);
+        }
         match choose::choose(
             &self.state,
             &self.tools,
@@ -296,6 +305,16 @@ impl Controller {
                         .tell(Some(deployment.id), Some(attempt.id), "budget", &warning)?;
                 }
             }
+            Err(no_offer) if wanted == Some(Choice::Spot) && !no_offer.is_final => {
+                // What follows from that is decided, and told, in the next pass.
+                self.no_spot_now();
+                return Ok(false);
+            }
+            // A node that is to move to another market stays where it is.
+            Err(no_offer) if is_live(attempts, node) => {
+                self.back_off();
+                return self.wait(deployment, &no_offer.message);
+            }
             Err(no_offer) => {
                 let was_ever_up = attempts.iter().any(|attempt| attempt.accepted_ms.is_some());
                 let gives_up = no_offer.is_final || !(was_ever_up || deployment.spec.retry_until_up);
@@ -306,21 +325,33 @@ impl Controller {
                     self.state.tell(Some(deployment.id), None, "no-offer", &message)?;
                     return Ok(true);
                 }
-                self.refusals += 1;
-                self.wait_until_ms = now_ms() + 1000 * i64::from(2_u32.pow(self.refusals.min(5)));
-                if deployment.message != no_offer.message {
-                    self.state.set_message(deployment.id, &no_offer.message)?;
-                    self.state
-                        .tell(Some(deployment.id), None, "waiting", &no_offer.message)?;
-                }
+                self.back_off();
+                self.wait(deployment, &no_offer.message)?;
             }
         }
+        Ok(true)
+    }
+
+    /// Looks for no machine for a while, each time a longer one.
+    fn back_off(&mut self) {
+        self.refusals += 1;
+        self.wait_until_ms = now_ms() + 1000 * i64::from(2_u32.pow(self.refusals.min(5)));
+    }
+
+    /// Tells why there is no machine yet, unless that was told; whether it did.
+    fn wait(&self, deployment: &Deployment, why: &str) -> Result<bool, StateError> {
+        if deployment.message == why {
+            return Ok(false);
+        }
+        self.state.set_message(deployment.id, why)?;
+        self.state.tell(Some(deployment.id), None, "waiting", why)?;
         Ok(true)
     }
 
     /// Writes down that a machine is to be given back.
     fn release(&mut self, mut attempt: Attempt, reason: EndReason) -> Result<(), StateError> {
         self.workers.remove(&attempt.id);
+        self.gauge.forget(attempt.order.node);
         attempt.status = AttemptStatus::Deleting;
         attempt.end = Some(reason);
         attempt.deleting_ms = Some(now_ms());
@@ -370,11 +401,12 @@ impl Controller {
             return Ok(false);
         }
         let attempts = self.state.attempts(self.deployment)?;
-        let is_shut = |attempt: &Attempt| {
+        let was_shut = |attempt: &Attempt| {
             let error = attempt.error.as_ref();
-            attempt.end == Some(EndReason::Refused) && error.is_some_and(|error| error.class == ErrorClass::Credentials)
+            let is_shut = |error: &ProviderError| error.class == ErrorClass::Credentials && !error.has_left;
+            attempt.end == Some(EndReason::Refused) && error.is_some_and(is_shut)
         };
-        Ok(attempts.iter().all(is_shut))
+        Ok(attempts.iter().all(was_shut))
     }
 
     fn cleaned_up(&mut self, result: Result<Left, ProviderError>) -> Result<(), StateError> {
@@ -387,12 +419,25 @@ impl Controller {
                 return self.over(&deployment, "the account was never let in, so there is nothing of it");
             }
             Ok(left) => left.into_iter().find_map(|(_, refusal)| refusal),
-            Err(error) => Some(error),
+            Err(error) => {
+                self.back_off();
+                Some(error)
+            }
         };
         let Some(error) = why else { return Ok(()) };
         let message = format!("what the machines shared cannot be given back yet: {error}");
-        self.state.tell(Some(deployment.id), None, "clean-up", &message)
+        match self.warned.insert(message.clone()) {
+            true => self.state.tell(Some(deployment.id), None, "clean-up", &message),
+            false => Ok(()),
+        }
     }
+}
+
+/// Whether a node has a machine.
+fn is_live(attempts: &[Attempt], node: u32) -> bool {
+    attempts
+        .iter()
+        .any(|attempt| attempt.order.node == node && attempt.is_live())
 }
 
 /// Why there is no offer, after what the last provider said that was asked.

@@ -61,7 +61,8 @@ fn active(deployment: &Deployment, attempts: &[Attempt], now_ms: i64, steps: &mu
         of_node.any(is_done_on)
     };
     let done = (0..deployment.nodes).filter(|node| is_done(*node)).count();
-    if done == deployment.nodes as usize {
+    // A deployment that was scaled to no node at all waits for work.
+    if done == deployment.nodes as usize && deployment.nodes > 0 {
         steps.push(Step::Complete);
         return;
     }
@@ -297,6 +298,14 @@ mod tests {
         let steps = plan(&stopping, &[attempt(1, 0, AttemptStatus::Ended)], 0);
         assert_eq!(steps, [Step::CleanUp]);
         assert_eq!(plan(&deployment(DeploymentStatus::Done, 1), &[], 0), []);
+    }
+
+    #[test]
+    fn no_node_at_all_is_not_the_end() {
+        assert_eq!(
+            plan(&deployment(ACTIVE, 0), &[attempt(1, 0, AttemptStatus::Ended)], 0),
+            []
+        );
     }
 
     #[test]

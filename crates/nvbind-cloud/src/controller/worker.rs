@@ -157,7 +157,15 @@ impl Controller {
                 Ok(())
             }
             _ if attempt.exit_code.is_some() => Ok(()),
-            _ => self.start_worker(deployment, attempts, attempt),
+            _ => self.begin(deployment, attempts, attempt),
+        }
+    }
+
+    /// Starts the workload on a machine, or finds it started, once nothing stands against it.
+    fn begin(&mut self, deployment: &Deployment, attempts: &[Attempt], attempt: &Attempt) -> Result<(), StateError> {
+        match attempt.status == AttemptStatus::Running && self.hands_over(attempts, attempt)? {
+            true => Ok(()),
+            false => self.start_worker(deployment, attempts, attempt),
         }
     }
 
@@ -217,7 +225,7 @@ impl Controller {
 
     fn reported(&mut self, mut attempt: Attempt, report: &Report) -> Result<(), StateError> {
         if let Some(percent) = mean_use(report) {
-            self.gpu_use.insert(attempt.order.node, percent);
+            self.gauge.hear(attempt.order.node, percent, now_ms());
         }
         if let (Some(notice), None) = (&report.notice, attempt.notice_ms) {
             attempt.notice_ms = Some(now_ms());

@@ -2,7 +2,7 @@
 
 use super::value::Entry;
 use crate::catalog::{find_gpu, is_place};
-use crate::{Data, DeploymentSpec, Scale, SpotUse};
+use crate::{Data, DeploymentSpec, Scale, SpotUse, is_network};
 
 /// A key and what it sets.
 pub(super) struct Key {
@@ -163,19 +163,6 @@ fn networks(entry: &Entry<'_>) -> Result<Vec<String>, String> {
         Some(network) => Err(format!("names '{network}': write a network, as 203.0.113.0/24")),
         None => Ok(networks),
     }
-}
-
-/// Whether that is an address with the length of its prefix.
-fn is_network(text: &str) -> bool {
-    let Some((address, length)) = text.split_once('/') else {
-        return false;
-    };
-    let most = match address.parse::<std::net::IpAddr>() {
-        Ok(std::net::IpAddr::V4(_)) => 32,
-        Ok(std::net::IpAddr::V6(_)) => 128,
-        Err(_) => return false,
-    };
-    length.parse::<u8>().is_ok_and(|length| length <= most)
 }
 
 fn data(entry: &Entry<'_>) -> Result<Data, String> {

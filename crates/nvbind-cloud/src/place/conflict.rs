@@ -308,7 +308,20 @@ fn known_regions(survey: &Survey<'_>, needs: &Requirements, some: &[Need]) -> St
             let nearest = names.max_by(|a, b| near(a).total_cmp(&near(b))).unwrap_or_default();
             format!("the nearest region with prices is {nearest}; {REFRESH}")
         }
+        ([Need::Latency], _) => nearest(survey),
         _ => String::new(),
+    }
+}
+
+/// What is known of round trips, where none is short enough.
+fn nearest(survey: &Survey<'_>) -> String {
+    let latencies = survey.facts.latencies.iter();
+    match latencies.min_by(|a, b| a.ms.total_cmp(&b.ms)) {
+        Some(near) => format!(
+            "the nearest that was measured is {} with {:.0} ms; `nvbind cloud latency` measures again",
+            near.region, near.ms
+        ),
+        None => "no round trip was measured: `nvbind cloud latency` does it".to_owned(),
     }
 }
 

@@ -112,7 +112,7 @@ pub enum Refusal {
         most: f64,
     },
     /// Nobody has measured how far it is.
-    #[error("round trip to {region} was not measured")]
+    #[error("round trip to {region} was not measured: nvbind cloud latency does it")]
     LatencyUnknown {
         /// The region.
         region: String,

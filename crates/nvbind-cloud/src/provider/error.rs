@@ -50,6 +50,9 @@ pub struct ProviderError {
     pub quota: Option<QuotaNeed>,
     /// Whether the call may have had its effect all the same: a time-out, a cut connection, a fault of the provider.
     pub is_ambiguous: bool,
+    /// Whether something was made for the order before it was refused (a network, a key) that has to be given back.
+    #[serde(default)]
+    pub has_left: bool,
 }
 
 /// The quota that stands in the way.
@@ -74,6 +77,13 @@ impl ProviderError {
             retry_after_seconds: None,
             quota: None,
             is_ambiguous: false,
+            has_left: false,
         }
+    }
+
+    /// The same, with something that has to be given back.
+    #[must_use]
+    pub fn leaving_something(self) -> Self {
+        Self { has_left: true, ..self }
     }
 }

@@ -72,6 +72,11 @@ impl Progress {
         self.work_left < EPSILON
     }
 
+    /// At least so many ticks of work are left, whatever was reckoned.
+    pub(crate) fn expect_at_least(&mut self, ticks: f64) {
+        self.work_left = self.work_left.max(ticks);
+    }
+
     /// Ticks of work that are left.
     pub fn work_left(&self) -> f64 {
         self.work_left.max(0.0)

@@ -44,6 +44,17 @@ impl State {
         self.run(|connection| connection.query_row("SELECT coalesce(max(id), 0) FROM event", [], |row| row.get(0)))
     }
 
+    /// When a thing of that kind last happened to a deployment, in milliseconds since 1970; `None` when it never did.
+    pub fn last_event_of(&self, deployment: i64, kind: &str) -> Result<Option<i64>, StateError> {
+        self.run(|connection| {
+            connection.query_row(
+                "SELECT max(at_ms) FROM event WHERE deployment = ?1 AND kind = ?2",
+                params![deployment, kind],
+                |row| row.get(0),
+            )
+        })
+    }
+
     /// What happened to a deployment after the event of that number, in order.
     pub fn events(&self, deployment: i64, after: i64) -> Result<Vec<Event>, StateError> {
         self.run(|connection| {

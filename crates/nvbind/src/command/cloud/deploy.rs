@@ -7,10 +7,11 @@ use crate::context::Context;
 use crate::failure::{FAILED, Failure, NOT_FOUND, PERMISSION};
 use crate::output;
 use clap::{Args, ValueHint};
+use nvbind_cloud::catalog::ProviderName;
 use nvbind_cloud::controller::{Controller, Goal, Tools};
 use nvbind_cloud::provider::ErrorClass;
 use nvbind_cloud::state::{Event, State};
-use nvbind_cloud::{Attempt, Deployment, DeploymentStatus};
+use nvbind_cloud::{Attempt, Deployment, DeploymentSpec, DeploymentStatus};
 use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -45,6 +46,9 @@ pub(crate) struct DeployArgs {
     /// Hours after which the provider ends a machine by itself, even when nvbind is gone [default: 168]
     #[arg(long, value_name = "HOURS")]
     pub(super) max_hours: Option<f64>,
+    /// Networks that may reach port 22 of rented machines, as 203.0.113.0/24 [default: cloud.allow_from of the configuration, else all]
+    #[arg(long, value_name = "NETWORK", value_delimiter = ',')]
+    pub(super) allow_from: Vec<String>,
     /// Look for machines until there are some
     #[arg(long)]
     pub(super) retry: bool,
@@ -103,6 +107,7 @@ pub(crate) fn deploy(args: &DeployArgs, context: &Context) -> Result<u8, Failure
     let tools = tools::tools(context)?;
     let state = State::open(&context.config()?.state_dir())?;
     tools::refuse_early(&state, &tools, &spec)?;
+    tell_who_may_log_in(&spec, &tools);
     let name = spec.name.clone();
     let id = state.add_deployment(&spec)?;
     let goal = if wait { Goal::Over } else { Goal::Up };
@@ -114,6 +119,17 @@ pub(crate) fn deploy(args: &DeployArgs, context: &Context) -> Result<u8, Failure
         ));
     }
     outcome(&state, &deployment)
+}
+
+/// Says it where machines are rented that every address reaches.
+fn tell_who_may_log_in(spec: &DeploymentSpec, tools: &Tools) {
+    let mut offers = tools.market.offers.iter();
+    if spec.is_open_to_everyone() && offers.any(|offer| offer.provider != ProviderName::Hosts) {
+        output::note(
+            "port 22 of rented machines answers every address (its key is this deployment's own): --allow-from, or allow_from in [cloud] \
+             of the configuration, narrows that",
+        );
+    }
 }
 
 /// The exit code of a deployment.

@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 pub(crate) struct ExplainArgs {
     #[command(flatten)]
     requirements: RequirementArgs,
-    /// Round trips that were measured: [{"provider": "aws", "region": "eu-west-1", "site": "office", "ms": 23}]
+    /// Round trips in place of those that nvbind cloud latency has measured: [{"provider": "aws", "region": "eu-west-1", "site": "office", "ms": 23}]
     #[arg(long, value_name = "FILE")]
     latencies: Option<PathBuf>,
     /// Believe no price that is older, in days
@@ -66,10 +66,13 @@ pub(crate) fn run(context: &Context, args: &ExplainArgs) -> Result<u8, Failure> 
     let needs = args.requirements.requirements(&catalog, output::warn)?;
     let prices = Prices::read(&context.config()?.state_dir())?;
     let offers = catalog.offers_with(&prices);
-    let latencies = args.latencies.as_deref().map(read_latencies).transpose()?;
+    let latencies = match &args.latencies {
+        Some(file) => read_latencies(file)?,
+        None => super::tools::latencies(&context.config()?)?,
+    };
     let facts = Facts {
         now: now(),
-        latencies: latencies.as_deref().unwrap_or_default(),
+        latencies: &latencies,
         stale_days: args.max_price_age.map(i64::from),
         ..Facts::default()
     };

@@ -8,6 +8,7 @@ mod costs;
 mod deploy;
 mod explain;
 mod gc;
+mod latency;
 mod offers;
 mod reach;
 mod requirements;
@@ -53,6 +54,8 @@ pub(crate) enum CloudCommand {
     /// Run a node's workload on this host; what `nvbind cloud` starts on the hosts that it deploys to
     #[command(subcommand)]
     Agent(agent::AgentCommand),
+    /// Measure how far regions are from here, for --max-latency
+    Latency(latency::LatencyArgs),
     /// Say what deployments have cost, and what they will
     Costs(costs::CostsArgs),
     /// Show budgets and what is left of them
@@ -82,6 +85,7 @@ pub(crate) fn run(command: &CloudCommand, context: &Context) -> Result<u8, Failu
         CloudCommand::Gc(args) => gc::run(args, context),
         CloudCommand::Agent(command) => agent::run(command, context),
         CloudCommand::Offers(args) => offers::run(args),
+        CloudCommand::Latency(args) => latency::run(args, context),
         CloudCommand::Costs(args) => costs::run(args, context),
         CloudCommand::Budget(args) => budget::run(args, context),
         CloudCommand::Explain(args) => explain::run(context, args),

@@ -6,7 +6,7 @@ use crate::context::Context;
 use crate::failure::{FAILED, Failure};
 use crate::output;
 use nvbind_cloud::catalog::Catalog;
-use nvbind_cloud::{DeploymentSpec, NAME_LENGTH, Requirements, find_workload, is_name};
+use nvbind_cloud::{DeploymentSpec, NAME_LENGTH, Requirements, find_workload, is_name, is_network};
 use nvbind_workload::Draft;
 use std::path::Path;
 use toml::{Table, Value};
@@ -35,6 +35,7 @@ pub(super) fn spec(args: &DeployArgs, context: &Context) -> Result<DeploymentSpe
     spec.secrets.extend(args.secret.iter().cloned());
     tools::check_secrets(&spec)?;
     take_options(&mut spec, args)?;
+    spec.allow_from = allow_from(args, &spec, context)?;
     Ok(spec)
 }
 
@@ -52,6 +53,22 @@ fn take_options(spec: &mut DeploymentSpec, args: &DeployArgs) -> Result<(), Fail
     }
     spec.owner = tools::user_name();
     Ok(())
+}
+
+/// Who may reach the machines: as the command line says, else the file, else the configuration.
+fn allow_from(args: &DeployArgs, spec: &DeploymentSpec, context: &Context) -> Result<Vec<String>, Failure> {
+    let configured = context.config()?.cloud.allow_from;
+    let (what, networks) = match (args.allow_from.is_empty(), spec.is_open_to_everyone()) {
+        (false, _) => ("--allow-from", args.allow_from.clone()),
+        (true, true) if !configured.is_empty() => ("cloud.allow_from", configured),
+        (true, _) => return Ok(spec.allow_from.clone()),
+    };
+    match networks.iter().find(|network| !is_network(network)) {
+        Some(network) => Err(Failure::usage(format!(
+            "{what} {network}: write a network, as 203.0.113.0/24"
+        ))),
+        None => Ok(networks),
+    }
 }
 
 fn from_file(file: &Path, context: &Context) -> Result<DeploymentSpec, Failure> {

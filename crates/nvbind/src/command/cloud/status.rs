@@ -89,7 +89,9 @@ impl Summary {
                 .iter()
                 .filter(paid)
                 .map(|attempt| attempt.usd_h + attempt.extras_usd_h)
-                .sum(),
+                // The sum of nothing is -0.0, which would be told with its sign.
+                .sum::<f64>()
+                + 0.0,
             cost_usd: attempts.iter().map(|attempt| attempt.cost_usd(now)).sum(),
             created_ms: deployment.created_ms,
             message: deployment.message.clone(),

@@ -5,7 +5,7 @@ use crate::failure::{FAILED, Failure, NOT_FOUND};
 use nvbind_cloud::catalog::{Arch, Catalog, Offer, Prices, ProviderName};
 use nvbind_cloud::controller::{self, Market, Patience, Providers, Tools};
 use nvbind_cloud::host::{HostEntry, HostError, HostsProvider, Kit, Node, Target};
-use nvbind_cloud::place::{Facts, OfferIndex, Survey};
+use nvbind_cloud::place::{Facts, Latency, OfferIndex, Survey};
 use nvbind_cloud::provider::{ErrorClass, Provider, ProviderError, launch};
 use nvbind_cloud::state::State;
 use nvbind_cloud::{Attempt, Deployment, DeploymentSpec};
@@ -105,6 +105,7 @@ pub(super) fn tools(context: &Context) -> Result<Tools, Failure> {
     let mut market = Market::new(offers(&config, &used)?);
     market.host_usd_h = Some(config.cloud.host_price.usd());
     market.budget = super::budget::limits(&config.cloud);
+    market.latencies = latencies(&config)?;
     Ok(Tools {
         providers: providers(context)?,
         market: Arc::new(market),
@@ -112,6 +113,12 @@ pub(super) fn tools(context: &Context) -> Result<Tools, Failure> {
         patience: Patience::default(),
         ssh_config: config.cloud.ssh_config.clone(),
     })
+}
+
+/// Round trips that were measured.
+pub(super) fn latencies(config: &Config) -> Result<Vec<Latency>, Failure> {
+    let kept = nvbind_cloud::latency::read(&config.state_dir())?;
+    Ok(kept.into_iter().map(|measured| measured.latency).collect())
 }
 
 /// What the used providers offer: the catalog with the prices that were read last, and the hosts as they are.
@@ -142,6 +149,7 @@ pub(super) fn refuse_early(state: &State, tools: &Tools, spec: &DeploymentSpec) 
     let facts = Facts {
         now: crate::containers::now(),
         blocks: &blocks,
+        latencies: &tools.market.latencies,
         host_usd_h: tools.market.host_usd_h,
         ..Facts::default()
     };

@@ -5,7 +5,7 @@ use nvbind_testkit::small_rootfs;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output};
 use std::time::{Duration, Instant};
 
 /// An nvbind with a state of its own, and with what it is to find in its environment.
@@ -72,6 +72,29 @@ impl Client {
         arguments
     }
 
+    /// Writes an `nvbind.toml` that runs that script, with these lines in its `[cloud]` table; its path.
+    pub(crate) fn file(&self, name: &str, script: &str, cloud: &str) -> String {
+        let path = self.dir.join(format!("{name}.toml"));
+        let text = format!(
+            "name = {name:?}\nrootfs = {:?}\ncommand = [\"sh\", \"-c\", {script:?}]\n[cloud]\n{cloud}\n",
+            small_rootfs()
+        );
+        std::fs::write(&path, text).expect("write a file");
+        path.display().to_string()
+    }
+
+    /// Starts `nvbind cloud serve`, which is killed when the result is dropped.
+    pub(crate) fn serve(&self) -> Served {
+        self.start(&["serve"])
+    }
+
+    /// Starts `nvbind cloud`, which is killed when the result is dropped.
+    pub(crate) fn start(&self, arguments: &[&str]) -> Served {
+        let mut command = self.nvbind();
+        command.arg("cloud").args(arguments);
+        Served(command.spawn().expect("start nvbind"))
+    }
+
     /// Tokens of the attempts of which something may be left.
     pub(crate) fn open_tokens(&self, name: &str) -> BTreeSet<String> {
         let status = self.status(name);
@@ -97,6 +120,16 @@ impl Client {
     /// The folder of its state.
     pub(crate) fn state(&self) -> PathBuf {
         self.dir.join("state")
+    }
+}
+
+/// An `nvbind cloud` that runs until this is dropped.
+pub(crate) struct Served(Child);
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 

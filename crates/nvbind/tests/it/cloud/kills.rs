@@ -15,20 +15,27 @@ use std::time::{Duration, Instant};
 const KILLS: usize = 70;
 /// A workload that never ends by itself.
 const FOREVER: &str = "trap 'exit 0' TERM; while :; do sleep 0.1; done";
+/// Lives of each provider's test, at least: one machine is taken back with a notice, one dies silently.
+const LIVES: usize = 2;
 /// Longest time that one nvbind may take.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// Where it could go on for ever and makes no call more, it is killed then.
+const LONGEST: Duration = Duration::from_secs(25);
 
 /// Kills, in a sequence that is the same each time.
 struct Killer<'account> {
     account: &'account Account,
     runs: u64,
     kills: usize,
+    /// Runs since something was got through.
+    tries: u64,
 }
 
 impl Killer<'_> {
     /// Runs `nvbind cloud`, killed somewhere; whether it got through all the same.
     fn run(&mut self, arguments: &[&str]) -> bool {
         self.runs += 1;
+        self.tries += 1;
         // It stops itself before it becomes nvbind, so that the rule is there before its first call.
         let nvbind = self.account.nvbind();
         let mut command = Command::new("sh");
@@ -44,12 +51,17 @@ impl Killer<'_> {
         let pid = Pid::from_child(&child);
         wait_until_stopped(&child);
         self.account.emulator.reset();
-        let clock = self.aim(child.id());
+        let clock = self
+            .aim(child.id())
+            .or(arguments.contains(&"--wait").then_some(LONGEST));
         kill_process(pid, Signal::CONT).expect("continue");
         let status = wait(&mut child, clock);
         let is_killed = status.signal() == Some(9);
         self.kills += usize::from(is_killed);
         self.check();
+        if status.success() {
+            self.tries = 0;
+        }
         assert!(
             is_killed || status.success(),
             "{arguments:?}: {status}: {:#?}",
@@ -58,14 +70,15 @@ impl Killer<'_> {
         status.success()
     }
 
-    /// Chooses where this run is killed: at a call, or by a clock.
+    /// Chooses where this run is killed: at a call, or by a clock. Each try goes a call further than the one before, since what needs more
+    /// calls than were ever let through would never be got through, and what comes after it never killed.
     fn aim(&self, pid: u32) -> Option<Duration> {
-        let runs = self.runs;
-        if runs % 4 == 3 {
-            return Some(Duration::from_millis(runs * 131 % 700));
+        let (runs, tries) = (self.runs, self.tries);
+        if tries % 4 == 3 {
+            return Some(Duration::from_millis(runs * 131 % (700 + 100 * tries)));
         }
         let when = if runs.is_multiple_of(2) { "before" } else { "after" };
-        let rule = json!({"call": "*", "when": when, "do": "kill", "nth": 1 + runs % 5, "count": 1, "pid": pid});
+        let rule = json!({"call": "*", "when": when, "do": "kill", "nth": tries, "count": 1, "pid": pid});
         self.account.emulator.rule(&rule);
         None
     }
@@ -149,6 +162,7 @@ fn live(killer: &mut Killer<'_>, is_noticed: bool) {
         let replaced = attempts.iter().find(|attempt| attempt["order"]["token"] == token);
         replaced.is_some_and(|attempt| !attempt["notice_ms"].is_null() || !attempt["deleting_ms"].is_null())
     };
+    killer.tries = 0;
     while !is_replaced() {
         killer.run(&["resume", "--wait", "d"]);
     }
@@ -183,9 +197,10 @@ fn survives_kills(provider: &'static str) {
         account: &account,
         runs: 0,
         kills: 0,
+        tries: 0,
     };
     let mut lives = 0;
-    while killer.kills < KILLS {
+    while killer.kills < KILLS || lives < LIVES {
         live(&mut killer, lives % 2 == 0);
         lives += 1;
     }

@@ -116,6 +116,31 @@ fn azure_survives_interruption_and_death() {
 }
 
 #[test]
+fn who_may_log_in_is_said_and_narrowed() {
+    let account = Account::new("gcp");
+    let deploy = |name: &str, variables: &[(&str, &str)], more: &[&str]| {
+        let mut command = account.nvbind();
+        command.arg("cloud").args(account.deploy(name, "exit 0", more));
+        let output = command.envs(variables.iter().copied()).output().expect("start nvbind");
+        let allowed = match output.status.success() {
+            true => account.status(name)["deployment"]["spec"]["allow_from"].clone(),
+            false => Value::Null,
+        };
+        (stderr(&output), allowed)
+    };
+    let open = "port 22 of rented machines answers every address";
+    let (told, allowed) = deploy("open", &[], &["--wait"]);
+    assert!(told.contains(open), "{told}");
+    assert_eq!(allowed, serde_json::json!(["0.0.0.0/0"]));
+    let configured = [("NVBIND_CLOUD_ALLOW_FROM", "10.0.0.0/8,192.0.2.0/24")];
+    let (told, allowed) = deploy("narrow", &configured, &["--wait"]);
+    assert!(!told.contains(open), "{told}");
+    assert_eq!(allowed, serde_json::json!(["10.0.0.0/8", "192.0.2.0/24"]));
+    let (told, _) = deploy("wrong", &configured, &["--allow-from", "10.0.0.1"]);
+    assert!(told.contains("--allow-from 10.0.0.1: write a network"), "{told}");
+}
+
+#[test]
 fn a_workload_that_fails_is_told_and_its_machine_given_back() {
     let account = Account::new("aws");
     let arguments = account.deploy("broken", "exit 3", &["--wait", "--max-restarts", "1"]);

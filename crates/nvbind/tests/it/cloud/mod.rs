@@ -2,8 +2,13 @@
 
 mod account;
 mod client;
+mod deadline;
+mod hosts;
 mod kills;
+mod latency;
 mod life;
+mod money;
 mod nodes;
 mod own_hosts;
 mod refusals;
+mod scale;

@@ -2,6 +2,7 @@
 
 use super::account::Account;
 use crate::support::{stderr, stdout};
+use nvbind_testkit::wait_until;
 use serde_json::{Value, json};
 
 /// A machine type with one GPU, and its region.
@@ -82,6 +83,43 @@ fn credentials_that_have_expired() {
     let words = ["ExpiredAuthenticationToken: ", message, "`nvbind cloud check`"];
     refuses(&account, &[], &PLACE, 3, &words);
     assert_eq!(account.emulator.calls("PUT virtualMachines"), 0);
+}
+
+#[test]
+fn credentials_that_expire_in_the_middle_leave_nothing_that_is_forgotten() {
+    let account = Account::new("azure");
+    let message = "The access token expiry UTC time is earlier than current UTC time";
+    // The group is made; then nothing is let through any more, not even a look.
+    for call in [
+        "PUT virtualMachines",
+        "GET virtualMachines",
+        "GET resourceGroups",
+        "DELETE resourceGroups",
+    ] {
+        account
+            .emulator
+            .rule(&always(call, 401, "ExpiredAuthenticationToken", message));
+    }
+    let words = account.deploy("d", "exit 0", &PLACE);
+    let deploy = account.start(&words.iter().map(String::as_str).collect::<Vec<_>>());
+    wait_until("a deployment", || account.cloud(&["status", "d"]).status.success());
+    account.until("d", "an order that is given up", |status| {
+        let events = status["events"].as_array().cloned().unwrap_or_default();
+        status["status"] == "failing" && events.iter().any(|event| event["kind"] == "clean-up")
+    });
+    drop(deploy);
+    assert!(!account.emulator.everything().is_empty(), "the group is there");
+    // The account works again: whoever goes on finds what was left.
+    account.emulator.reset();
+    account.ok(&["check"]);
+    let resumed = account.cloud(&["resume", "d"]);
+    assert_eq!(resumed.status.code(), Some(3), "{}", stderr(&resumed));
+    assert!(
+        stderr(&resumed).contains("ExpiredAuthenticationToken"),
+        "{}",
+        stderr(&resumed)
+    );
+    assert_eq!(account.emulator.everything(), Vec::<Value>::new());
 }
 
 #[test]
