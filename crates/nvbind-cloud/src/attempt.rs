@@ -49,8 +49,12 @@ pub struct Attempt {
     pub end: Option<EndReason>,
     /// Exit code of the workload, once it has ended by itself.
     pub exit_code: Option<i32>,
-    /// How often the workload was started on this machine.
+    /// How often the workload was started again on this machine.
     pub starts: u32,
+    /// How often of these because another node had got another machine.
+    pub rejoins: u32,
+    /// Addresses of all nodes, as the workload was told them at its last start.
+    pub peers: Vec<String>,
     /// What the provider answered last when it did not do what it was asked for.
     pub error: Option<ProviderError>,
     /// Before this time nothing is done about it: the provider asked for patience.

@@ -29,6 +29,9 @@ pub struct DeploymentSpec {
     /// How often a node's workload that ends with a code other than 0 is started again.
     #[serde(default)]
     pub max_restarts: u32,
+    /// Whether the workload is started again on all other nodes when one has got another machine, since they know its old address.
+    #[serde(default)]
+    pub restart_on_replacement: bool,
     /// Whether machines are looked for until there are some; else the deployment fails when there is none at first.
     #[serde(default)]
     pub retry_until_up: bool,
@@ -115,6 +118,7 @@ impl DeploymentSpec {
             on_notice: None,
             grace_seconds: grace_seconds(),
             max_restarts: 0,
+            restart_on_replacement: false,
             retry_until_up: false,
             max_run_seconds: max_run_seconds(),
             machine_image: None,
@@ -127,6 +131,12 @@ impl DeploymentSpec {
 }
 
 impl DeploymentSpec {
+    /// Whether the nodes work together: each is told the addresses of all, so none starts before there are all. Nodes whose number follows
+    /// the load work by themselves.
+    pub fn is_gang(&self) -> bool {
+        self.scale.is_none() && self.requirements.nodes > 1
+    }
+
     /// Whether everyone can reach the machines' port 22.
     pub fn is_open_to_everyone(&self) -> bool {
         self.allow_from

@@ -256,7 +256,7 @@ fn order(
             disk_gib: spec.requirements.disk_gib,
             image: spec.machine_image.clone(),
             user: spec.user.clone(),
-            public_key: super::worker::public_key(state, deployment.id),
+            public_key: super::key::public_key(state, deployment.id),
             allow_from: spec.allow_from.clone(),
             max_run_seconds: Some(spec.max_run_seconds),
         },

@@ -9,6 +9,8 @@ mod call;
 mod choose;
 mod deadline;
 mod duty;
+mod gang;
+mod key;
 mod load;
 mod plan;
 mod worker;
@@ -389,7 +391,7 @@ impl Controller {
     /// Writes down that a deployment is over.
     fn over(&self, deployment: &Deployment, message: &str) -> Result<(), StateError> {
         let outcome = deployment.status.outcome();
-        worker::forget(&self.state, deployment.id);
+        key::forget(&self.state, deployment.id);
         self.state.set_deployment(deployment.id, outcome, &deployment.message)?;
         self.state.tell(Some(deployment.id), None, outcome.as_str(), message)
     }

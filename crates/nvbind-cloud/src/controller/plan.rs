@@ -84,7 +84,7 @@ fn active(deployment: &Deployment, attempts: &[Attempt], now_ms: i64, steps: &mu
 }
 
 /// Whether the node's work was done there. A workload that ends well because it was told to, at a notice, has only saved its work.
-fn is_done_on(attempt: &Attempt) -> bool {
+pub(super) fn is_done_on(attempt: &Attempt) -> bool {
     attempt.exit_code == Some(0) && attempt.notice_ms.is_none()
 }
 
@@ -157,13 +157,13 @@ pub fn next_look_ms(attempts: &[Attempt], now_ms: i64, longest_ms: i64) -> i64 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod testing {
     use super::*;
     use crate::catalog::{Market, ProviderName};
     use crate::provider::Order;
     use crate::{DeploymentSpec, Requirements};
 
-    fn deployment(status: DeploymentStatus, nodes: u32) -> Deployment {
+    pub(in crate::controller) fn deployment(status: DeploymentStatus, nodes: u32) -> Deployment {
         Deployment {
             id: 1,
             spec: DeploymentSpec::new("d", "", Requirements::default()),
@@ -175,7 +175,7 @@ mod tests {
         }
     }
 
-    fn attempt(id: i64, node: u32, status: AttemptStatus) -> Attempt {
+    pub(in crate::controller) fn attempt(id: i64, node: u32, status: AttemptStatus) -> Attempt {
         Attempt {
             id,
             deployment: 1,
@@ -216,11 +216,19 @@ mod tests {
             end: None,
             exit_code: None,
             starts: 0,
+            rejoins: 0,
+            peers: Vec::new(),
             error: None,
             wait_until_ms: 0,
             tries: 0,
         }
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::{attempt, deployment};
+    use super::*;
 
     const ACTIVE: DeploymentStatus = DeploymentStatus::Active;
 

@@ -1,5 +1,6 @@
 //! Whoever looks after one machine: a thread that prepares it, starts the workload there, and tells what the agent reports.
 
+use super::gang::{is_complete, peers};
 use super::{Controller, Happening};
 use crate::agent::{AgentState, ExitReason, MetadataSource, Phase, Plan, Report, StopOrder};
 use crate::attempt::{Attempt, AttemptStatus, EndReason};
@@ -9,9 +10,7 @@ use crate::host::{HostError, Kit, Node, Prepared, Target};
 use crate::provider::{ErrorClass, ProviderError};
 use crate::state::{State, StateError, now_ms};
 use std::collections::BTreeMap;
-use std::io;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
@@ -50,6 +49,8 @@ pub(super) struct Worker {
     since_ms: i64,
     /// Number of starts of the workload that it knows of.
     starts: u32,
+    /// The addresses that the workload is told.
+    peers: Vec<String>,
 }
 
 impl Drop for Worker {
@@ -65,6 +66,8 @@ struct Task {
     plan: Plan,
     /// Whether the workload is to be started; else it runs already.
     starts: bool,
+    /// The run before that one on the same machine, which has ended or is to end.
+    before: Option<String>,
     is_done: Arc<AtomicBool>,
     to: Sender<Happening>,
     attempt: i64,
@@ -92,6 +95,9 @@ impl Task {
         self.tell(WorkerNews::Reached);
         if self.starts {
             let prepared = node.prepare(&self.kit, DISK_MIB)?;
+            if let Some(token) = &self.before {
+                node.stop(token, stop_order(self.plan.grace_seconds))?;
+            }
             node.start(&self.plan)?;
             self.starts = false;
             self.tell(WorkerNews::Started(told(&prepared)));
@@ -142,6 +148,9 @@ impl Controller {
         attempts: &[Attempt],
         attempt: &Attempt,
     ) -> Result<(), StateError> {
+        if self.rejoined(deployment, attempts, attempt)? {
+            return Ok(());
+        }
         let now = now_ms();
         let starts = attempt.starts;
         match self.workers.get(&attempt.id) {
@@ -163,10 +172,11 @@ impl Controller {
 
     /// Starts the workload on a machine, or finds it started, once nothing stands against it.
     fn begin(&mut self, deployment: &Deployment, attempts: &[Attempt], attempt: &Attempt) -> Result<(), StateError> {
-        match attempt.status == AttemptStatus::Running && self.hands_over(attempts, attempt)? {
-            true => Ok(()),
-            false => self.start_worker(deployment, attempts, attempt),
+        let is_new = attempt.status == AttemptStatus::Running;
+        if is_new && (!is_complete(deployment, attempts) || self.hands_over(attempts, attempt)?) {
+            return Ok(());
         }
+        self.start_worker(deployment, attempts, attempt)
     }
 
     fn start_worker(
@@ -185,12 +195,14 @@ impl Controller {
             kit: self.tools.programs.clone(),
             plan: plan(&deployment.spec, attempts, attempt, deployment.nodes),
             starts: attempt.status == AttemptStatus::Running,
+            before: attempt.starts.checked_sub(1).map(|starts| token_of(attempt, starts)),
             is_done: is_done.clone(),
             to: self.to.clone(),
             attempt: attempt.id,
         };
         thread::spawn(move || task.run());
         let worker = Worker {
+            peers: peers(deployment, attempts),
             is_done,
             heard_ms: now_ms(),
             since_ms: now_ms(),
@@ -206,6 +218,7 @@ impl Controller {
             return Ok(());
         };
         worker.heard_ms = now_ms();
+        let peers = worker.peers.clone();
         let mut attempt = self.state.attempt(id)?;
         if attempt.status >= AttemptStatus::Deleting {
             return Ok(());
@@ -216,6 +229,7 @@ impl Controller {
             WorkerNews::Started(how) => {
                 attempt.status = AttemptStatus::Working;
                 attempt.started_ms = Some(now_ms());
+                attempt.peers = peers;
                 attempt.tries = 0;
                 self.save(&attempt, "working", &how)
             }
@@ -224,6 +238,10 @@ impl Controller {
     }
 
     fn reported(&mut self, mut attempt: Attempt, report: &Report) -> Result<(), StateError> {
+        // What is left to be told of a run that was ended for the next one says nothing of that.
+        if report.token != run_token(&attempt) {
+            return Ok(());
+        }
         if let Some(percent) = mean_use(report) {
             self.gauge.hear(attempt.order.node, percent, now_ms());
         }
@@ -240,8 +258,11 @@ impl Controller {
             return Ok(());
         }
         let message = format!("{what} ended with code {code}");
-        let is_final = attempt.notice_ms.is_some() || code == 0 || attempt.starts >= self.restarts()?;
-        if !is_final {
+        let is_over = attempt.notice_ms.is_some() || code == 0;
+        if !is_over && self.is_torn(&attempt)? {
+            return self.rejoin(attempt, &message);
+        }
+        if !is_over && attempt.starts - attempt.rejoins < self.restarts()? {
             attempt.starts += 1;
             attempt.status = AttemptStatus::Running;
             return self.save(&attempt, "restart", &message);
@@ -325,7 +346,11 @@ fn mean_use(report: &Report) -> Option<f64> {
 
 /// Names a run of the workload: that of the order, and of its own where it is started again on the same machine.
 pub fn run_token(attempt: &Attempt) -> String {
-    match attempt.starts {
+    token_of(attempt, attempt.starts)
+}
+
+fn token_of(attempt: &Attempt, starts: u32) -> String {
+    match starts {
         0 => attempt.order.token.clone(),
         again => format!("{}r{again}", attempt.order.token),
     }
@@ -333,7 +358,7 @@ pub fn run_token(attempt: &Attempt) -> String {
 
 /// What the agent of a node is to do.
 fn plan(spec: &DeploymentSpec, attempts: &[Attempt], attempt: &Attempt, nodes: u32) -> Plan {
-    let addresses = addresses(attempts, nodes);
+    let addresses = super::gang::addresses(attempts, nodes);
     let order = &attempt.order;
     let mut environment: BTreeMap<String, String> = BTreeMap::new();
     let mut set = |name: &str, value: String| environment.insert(name.to_owned(), value);
@@ -372,58 +397,6 @@ fn plan(spec: &DeploymentSpec, attempts: &[Attempt], attempt: &Attempt, nodes: u
     }
 }
 
-/// The addresses of the nodes among themselves, by their numbers, as far as they are known.
-fn addresses(attempts: &[Attempt], nodes: u32) -> Vec<String> {
-    let of_node = |node: u32| {
-        let live = attempts
-            .iter()
-            .rev()
-            .find(|attempt| attempt.order.node == node && attempt.is_live());
-        live.and_then(|attempt| attempt.private_address.clone().or_else(|| attempt.address.clone()))
-    };
-    (0..nodes).filter_map(of_node).collect()
-}
-
-/// The folder of a deployment's own key.
-fn key_folder(state: &State, deployment: i64) -> PathBuf {
-    state.folder().join("cloud-keys").join(deployment.to_string())
-}
-
-/// The public key of a deployment; made when it is not there yet. Empty when it cannot be made, which the first login then tells.
-pub(super) fn public_key(state: &State, deployment: i64) -> String {
-    let folder = key_folder(state, deployment);
-    let made = make_key(&folder);
-    let read = made.and_then(|()| std::fs::read_to_string(folder.join("id_ed25519.pub")));
-    read.unwrap_or_default().trim().to_owned()
-}
-
-/// Makes a key pair by `ssh-keygen`, below a name of its own first: a key that was killed half-way is never used.
-fn make_key(folder: &Path) -> io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    if folder.join("id_ed25519.pub").exists() {
-        return Ok(());
-    }
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-    let draft = folder.join(format!("draft-{}", std::process::id()));
-    let _ = std::fs::remove_file(&draft);
-    let mut command = Command::new("ssh-keygen");
-    command
-        .args(["-q", "-t", "ed25519", "-N", "", "-C", "nvbind", "-f"])
-        .arg(&draft);
-    let status = command.stdin(Stdio::null()).stdout(Stdio::null()).status()?;
-    if !status.success() {
-        return Err(io::Error::other("ssh-keygen failed"));
-    }
-    std::fs::rename(&draft, folder.join("id_ed25519"))?;
-    std::fs::rename(draft.with_extension("pub"), folder.join("id_ed25519.pub"))
-}
-
-/// Forgets the key of a deployment that is over.
-pub(super) fn forget(state: &State, deployment: i64) {
-    // What stays is a key that opens nothing any more.
-    let _ = std::fs::remove_dir_all(key_folder(state, deployment));
-}
-
 /// How an attempt's machine is reached; the user's own hosts by that configuration of `ssh`, or the user's own.
 pub fn target(
     state: &State,
@@ -437,7 +410,7 @@ pub fn target(
         target.config = ssh_config.map(Path::to_owned);
         return Ok(target);
     }
-    let folder = key_folder(state, deployment.id);
+    let folder = super::key::key_folder(state, deployment.id);
     let (user, name) = (&deployment.spec.user, &attempt.order.name);
     Ok(Target::fresh(
         user,
@@ -448,12 +421,16 @@ pub fn target(
     )?)
 }
 
+fn stop_order(grace_seconds: u64) -> StopOrder {
+    StopOrder {
+        grace_seconds,
+        checkpoint: true,
+    }
+}
+
 /// Tells the workload on a machine to stop, as far as it can be reached.
 pub(super) fn stop(target: Target, token: &str, grace_seconds: u32) {
-    let order = StopOrder {
-        grace_seconds: grace_seconds.into(),
-        checkpoint: true,
-    };
+    let order = stop_order(grace_seconds.into());
     if let Ok(node) = Node::connect(target) {
         // A machine that does not answer is given back all the same.
         let _ = node.stop(token, order);

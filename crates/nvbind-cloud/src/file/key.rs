@@ -81,6 +81,10 @@ pub(super) const KEYS: &[Key] = &[
     key!(["on-notice"], on_notice = |entry| entry.text().map(Some)),
     key!(["grace"], grace_seconds = grace),
     key!(["max-restarts"], max_restarts = |entry| entry.count(0)),
+    key!(
+        ["restart-on-replacement"],
+        restart_on_replacement = |entry| entry.flag().ok_or_else(|| "must be true or false".to_owned())
+    ),
     key!(["max-hours"], max_run_seconds = max_hours),
     key!(["machine-image"], machine_image = |entry| entry.text().map(Some)),
     key!(["user"], user = Entry::text),

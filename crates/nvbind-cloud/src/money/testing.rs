@@ -52,6 +52,8 @@ pub(super) fn attempt(deployment: &str, provider: ProviderName, accepted: Option
         end: None,
         exit_code: None,
         starts: 1,
+        rejoins: 0,
+        peers: Vec::new(),
         error: None,
         wait_until_ms: 0,
         tries: 0,

@@ -8,7 +8,7 @@ use rusqlite::{Row, params};
 
 const COLUMNS: &str = "id, deployment, provider, order_json, gpu, gpus, usd_h, extras_usd_h, reason, status, machine_id, address, \
      private_address, intent_ms, accepted_ms, started_ms, notice_ms, deleting_ms, ended_ms, end, exit_code, starts, error, \
-     wait_until_ms, tries";
+     wait_until_ms, tries, rejoins, peers";
 
 /// An attempt before it has a number.
 #[derive(Debug, Clone, PartialEq)]
@@ -104,7 +104,7 @@ impl State {
             connection.execute(
                 "UPDATE attempt SET status = ?2, machine_id = ?3, address = ?4, private_address = ?5, accepted_ms = ?6,
                  started_ms = ?7, notice_ms = ?8, deleting_ms = ?9, ended_ms = ?10, end = ?11, exit_code = ?12, starts = ?13,
-                 error = ?14, wait_until_ms = ?15, tries = ?16 WHERE id = ?1",
+                 error = ?14, wait_until_ms = ?15, tries = ?16, rejoins = ?17, peers = ?18 WHERE id = ?1",
                 params![
                     attempt.id,
                     attempt.status.as_str(),
@@ -122,6 +122,8 @@ impl State {
                     attempt.error.as_ref().map(to_json).transpose()?,
                     attempt.wait_until_ms,
                     attempt.tries,
+                    attempt.rejoins,
+                    to_json(&attempt.peers)?,
                 ],
             )
         })?;
@@ -174,5 +176,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Attempt> {
         error: error.map(|text| from_json(&text)).transpose()?,
         wait_until_ms: row.get(23)?,
         tries: row.get(24)?,
+        rejoins: row.get(25)?,
+        peers: from_json(&row.get::<_, String>(26)?)?,
     })
 }

@@ -1,7 +1,8 @@
 //! The tables and their versions.
 
 /// One step per schema version: step `n` brings a file from `user_version` n to n + 1. Steps are never edited, only added.
-pub(super) const MIGRATIONS: [&str; 1] = ["
+pub(super) const MIGRATIONS: [&str; 2] = [
+    "
     CREATE TABLE owner (
         id TEXT PRIMARY KEY -- value of the tag that everything of this state carries
     ) STRICT;
@@ -60,7 +61,12 @@ pub(super) const MIGRATIONS: [&str; 1] = ["
         message    TEXT NOT NULL
     ) STRICT;
     CREATE INDEX event_by_deployment ON event(deployment);
-"];
+",
+    "
+    ALTER TABLE attempt ADD COLUMN rejoins INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE attempt ADD COLUMN peers TEXT NOT NULL DEFAULT '[]'; -- JSON
+",
+];
 
 /// The schema version that this build reads and writes.
 pub(super) const VERSION: i64 = MIGRATIONS.len() as i64;

@@ -43,6 +43,9 @@ pub(crate) struct DeployArgs {
     /// How often a workload that fails is started again
     #[arg(long, value_name = "N")]
     pub(super) max_restarts: Option<u32>,
+    /// Start the workload again on the other nodes when one has got another machine: they know its old address
+    #[arg(long)]
+    pub(super) restart_on_replacement: bool,
     /// Hours after which the provider ends a machine by itself, even when nvbind is gone [default: 168]
     #[arg(long, value_name = "HOURS")]
     pub(super) max_hours: Option<f64>,

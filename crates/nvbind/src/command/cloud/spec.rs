@@ -45,6 +45,7 @@ fn take_options(spec: &mut DeploymentSpec, args: &DeployArgs) -> Result<(), Fail
     }
     spec.max_restarts = args.max_restarts.unwrap_or(spec.max_restarts);
     spec.retry_until_up |= args.retry;
+    spec.restart_on_replacement |= args.restart_on_replacement;
     if let Some(hours) = args.max_hours {
         if !(hours.is_finite() && hours > 0.0) {
             return Err(Failure::usage(format!("--max-hours {hours}: it must be above 0")));

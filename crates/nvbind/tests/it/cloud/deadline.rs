@@ -83,9 +83,16 @@ fn spot_capacity_that_goes_is_waited_for_until_the_deadline_asks_for_a_machine_o
     let on_demand: Vec<_> = orders.iter().filter(|(market, ..)| market == "on-demand").collect();
     assert_eq!(on_demand.len(), 1, "{done:#}");
     assert_eq!(end, "done", "{done:#}");
-    // Once the slack is used up but for the reserve, give or take the tick that ran on spot and the one in which it is decided.
+    // Once the slack is used up but for the reserve, give or take the tick that ran on spot and the one in which it is decided. What a start
+    // takes here is kept free, too.
+    let attempts = done["attempts"].as_array().expect("attempts");
+    let start = |attempt: &Value| Some((attempt["started_ms"].as_f64()? - attempt["intent_ms"].as_f64()?) / 1000.0);
+    let slowest = attempts.iter().filter_map(start).fold(0.0, f64::max);
     let latest = DEADLINE_S - WORK_S;
-    assert!((latest - 3.0 * TICK_S..=latest).contains(at), "{done:#}");
+    assert!(
+        (latest - 3.0 * TICK_S - 2.0 * slowest..=latest).contains(at),
+        "{done:#}"
+    );
     assert!(seconds <= DEADLINE_S, "{done:#}");
     assert_eq!(account.emulator.everything(), Vec::<Value>::new());
 }

@@ -66,6 +66,69 @@ fn of_two_nodes_only_the_lost_one_is_replaced() {
     assert_eq!(account.emulator.everything(), Vec::<Value>::new());
 }
 
+/// What a node's workload was told: its number and the addresses of all.
+fn told(account: &Account, node: &str) -> String {
+    let log = account.ok(&["logs", "team", "--node", node]);
+    log.lines().last().unwrap_or_default().to_owned()
+}
+
+#[test]
+fn the_other_nodes_learn_where_a_replaced_one_is() {
+    let account = Account::new("gcp");
+    let script = "echo $NVBIND_NODE_RANK of $NVBIND_NODES: $NVBIND_NODE_ADDRESSES; trap 'exit 1' TERM; while :; do sleep 0.1; done";
+    let cloud = "gpu-type = ['T4', 'L4', 'A100', 'V100']\nnodes = 2\nspot = 'only'\nrestart-on-replacement = true";
+    account.ok(&["deploy", "--retry", "-f", &account.file("team", script, cloud)]);
+    let address = |attempt: &Value| attempt["private_address"].as_str().expect("an address").to_owned();
+    let of_node = |status: &Value, node: u32| {
+        let mut all = attempts(status).into_iter();
+        all.rfind(|attempt| attempt["order"]["node"] == node)
+            .expect("an attempt")
+    };
+    let before = account.status("team");
+    let (first, second) = (of_node(&before, 0), of_node(&before, 1));
+    let all = format!("{} {}", address(&first), address(&second));
+    // Neither has begun before both were there.
+    wait_until("the first words", || {
+        told(&account, "0") == format!("0 of 2: {all}") && told(&account, "1") == format!("1 of 2: {all}")
+    });
+
+    let _serve = account.serve();
+    std::thread::sleep(Duration::from_secs(2));
+    let machines = account.emulator.machines();
+    let lost = machines
+        .iter()
+        .find(|machine| machine["name"] == second["order"]["name"])
+        .expect("the machine of node 1");
+    account.emulator.kill(lost["id"].as_str().expect("id"));
+    let after = account.until("team", "both nodes again", |status| {
+        let (now, new) = (of_node(status, 0), of_node(status, 1));
+        working(status) == 2 && now["rejoins"] == 1 && now["status"] == "working" && new["id"] != second["id"]
+    });
+    let (stays, new) = (of_node(&after, 0), of_node(&after, 1));
+    assert_eq!(
+        (&stays["id"], &stays["machine_id"]),
+        (&first["id"], &first["machine_id"]),
+        "{after:#}"
+    );
+    assert_ne!(address(&new), address(&second), "{after:#}");
+    let all = format!("{} {}", address(&stays), address(&new));
+    wait_until("the words of the second run", || {
+        told(&account, "0") == format!("0 of 2: {all}") && told(&account, "1") == format!("1 of 2: {all}")
+    });
+    // The run that was ended for the next one has failed nobody: no restart is used up, nothing else is replaced.
+    std::thread::sleep(Duration::from_secs(3));
+    let later = account.status("team");
+    assert_eq!(later["status"], "active", "{later:#}");
+    assert_eq!(attempts(&later).len(), attempts(&after).len(), "{later:#}");
+    let ms = |attempt: &Value, key: &str| attempt[key].as_i64().expect("a time");
+    eprintln!(
+        "gcp: both nodes work with each other's addresses {:.1} s after the order of the new machine",
+        (ms(&stays, "started_ms").max(ms(&new, "started_ms")) - ms(&new, "intent_ms")) as f64 / 1000.0
+    );
+    account.ok(&["down", "team"]);
+    assert_eq!(account.emulator.everything(), Vec::<Value>::new());
+}
+
 #[test]
 fn a_deployment_ends_when_its_money_is_spent() {
     let account = Account::new("azure");
