@@ -39,6 +39,7 @@ setup = "nvidia-smi"
 on-notice = "touch /tmp/notice"
 grace = "1min"
 max-restarts = 3
+restart-on-replacement = true
 max-hours = 72
 machine-image = "ami-1"
 user = "admin"
@@ -91,6 +92,7 @@ fn every_key_sets_its_place() {
         on_notice: Some("touch /tmp/notice".to_owned()),
         grace_seconds: 60,
         max_restarts: 3,
+        restart_on_replacement: true,
         max_run_seconds: 72 * 3600,
         machine_image: Some("ami-1".to_owned()),
         user: "admin".to_owned(),
