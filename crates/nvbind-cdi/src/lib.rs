@@ -2,7 +2,7 @@
 //!
 //! | question | file |
 //! |---|---|
-//! | what is mounted, and with which options? | `generate/common.rs` |
+//! | what is mounted, and with which options? | `generate/common.rs`, `mount_options.rs` |
 //! | which nodes belong to a device, and what is it called? | `generate/device.rs`, `generate/select.rs` |
 //! | what do modes besides GPUs look for? | `generate/extra.rs`, `generate/management.rs` |
 //! | what does the hook get told? | `generate/hook.rs` |

@@ -10,7 +10,7 @@ use std::fmt;
 pub type MountOptions = Cow<'static, [MountOption]>;
 
 /// One option.
-type MountOption = Cow<'static, str>;
+pub(crate) type MountOption = Cow<'static, str>;
 
 /// Options of a mounted driver file.
 pub(crate) const FILE: &[MountOption] = &[

@@ -30,7 +30,7 @@ fn main() -> ExitCode {
     if let Some(sweep) = Sweep::parse(std::env::args_os().skip(1)) {
         return end(sweep.run(), false);
     }
-    let words: Vec<String> = match std::env::args_os().map(OsString::into_string).collect() {
+    let words = match std::env::args_os().map(OsString::into_string).collect() {
         Ok(words) => words,
         Err(word) => return end(Err(not_text(&word)), false),
     };

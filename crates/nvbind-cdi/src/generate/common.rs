@@ -2,10 +2,10 @@
 
 use super::device::{add_node, sort, sort_by_depth};
 use super::{GenerateOptions, explicit, hook};
-use crate::{Edits, Error, Mount, annotation, mount_options};
+use crate::mount_options::{self, MountOption};
+use crate::{Edits, Error, Mount, annotation};
 use nvbind_config::Roots;
 use nvbind_gpu::{DriverFile, DriverFiles, ElfClass, FileKind, Host, Library, Link, Platform};
-use std::borrow::Cow;
 use std::path::Path;
 
 /// Tells a runtime shim further down the line that the devices are there already.
@@ -81,14 +81,14 @@ fn mounts(libraries: &[&Library], files: &DriverFiles, options: &GenerateOptions
     mounts
 }
 
-fn options_of(kind: FileKind) -> &'static [Cow<'static, str>] {
+fn options_of(kind: FileKind) -> &'static [MountOption] {
     match kind {
         FileKind::Socket => mount_options::SOCKET,
         FileKind::Binary | FileKind::Config | FileKind::Firmware => mount_options::FILE,
     }
 }
 
-pub(super) fn mount(host: &Path, container: &Path, options: &'static [Cow<'static, str>]) -> Mount {
+pub(super) fn mount(host: &Path, container: &Path, options: &'static [MountOption]) -> Mount {
     Mount {
         host_path: host.to_owned(),
         container_path: container.to_owned(),

@@ -107,6 +107,13 @@ pub(crate) fn run(args: &LatencyArgs, context: &Context) -> Result<u8, Failure> 
             .into_iter()
             .filter_map(|row| serde_json::from_value(row).ok())
             .collect();
+        if new.is_empty() {
+            let why = format!(
+                "'{}' has no round trip: give what --format json printed",
+                file.display()
+            );
+            return Err(Failure::usage(why));
+        }
         latency::keep(&state, &new)?;
         return print(new.iter().map(known).collect(), args.format);
     }

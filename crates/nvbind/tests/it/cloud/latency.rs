@@ -124,4 +124,9 @@ fn who_answers_nowhere_is_told() {
     assert!(stderr(&output).contains(&told), "{}", stderr(&output));
     let output = client.cloud(&["latency", "--endpoint", "us-central1=1.2.3.4"]);
     assert_eq!(output.status.code(), Some(2));
+    let file = dir.path().join("other.json");
+    std::fs::write(&file, r#"[{"ms": null}]"#).expect("write a file");
+    let output = client.cloud(&["latency", "--add", &file.display().to_string()]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("has no round trip"), "{}", stderr(&output));
 }
