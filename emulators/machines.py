@@ -17,7 +17,8 @@ As a command, for people and for tests; such a machine stays until `down` or unt
     python emulators/machines.py list
 
 Environment: NVBIND_SIM* of the caller goes into the machines; NVBIND_MACHINES_ENV (a JSON object) adds more. NVBIND_MACHINES_IMAGE names folders
-(separated by colons) that lie over the root: files that an image has baked in.
+(separated by colons) that lie over the root: files that an image has baked in. NVBIND_MACHINES_SHARE names folders of this host that the
+machines see at the same place, each its own copy: they have a /tmp, /home, /root and /run of their own.
 """
 import argparse
 import contextlib
@@ -301,7 +302,8 @@ def notice(entry, **what):
 def settings(public_key, user, cloud, environment, images):
     passed = {key: value for key, value in os.environ.items() if key.startswith("NVBIND_SIM")}
     passed.update(json.loads(os.environ.get("NVBIND_MACHINES_ENV", "{}")))
-    images = [*images, *filter(None, os.environ.get("NVBIND_MACHINES_IMAGE", "").split(":"))]
+    folders = lambda name: filter(None, os.environ.get(name, "").split(":"))
+    images = [*images, *folders("NVBIND_MACHINES_IMAGE")]
     if not re.fullmatch(r"[a-z_][a-z0-9_-]{0,30}", user):
         raise MachineError(f"'{user}' is no login name")
     if cloud not in (None, "aws", "gcp", "azure"):
@@ -312,6 +314,7 @@ def settings(public_key, user, cloud, environment, images):
         "cloud": cloud,
         "environment": {**passed, **environment},
         "images": [os.path.abspath(image) for image in images],
+        "shared": [os.path.abspath(folder) for folder in folders("NVBIND_MACHINES_SHARE")],
     }
 
 
@@ -389,7 +392,7 @@ def mount(source, target, kind=None, flags=0, data=None):
         raise OSError(number, f"mount {kind or 'bind'} on {target}: {os.strerror(number)}")
 
 
-def enter_root(images):
+def enter_root(images, shared):
     """A private, writable root over this host's; /var/lib/nvbind is no overlay, since containers put overlays there."""
     base = pathlib.Path("/mnt")
     mount("tmpfs", base, "tmpfs", 0, "mode=0755,size=16g")
@@ -409,6 +412,12 @@ def enter_root(images):
     mount("tmpfs", root / "dev/shm", "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777")
     for name, mode in (("run", "0755"), ("tmp", "1777"), ("root", "0700"), ("home", "0755")):
         mount("tmpfs", root / name, "tmpfs", MS_NOSUID | MS_NODEV, f"mode={mode}")
+    for number, folder in enumerate(shared):
+        target, own = root / folder.lstrip("/"), base / f"shared-{number}"
+        target.mkdir(parents=True, exist_ok=True)
+        for name in ("upper", "work"):
+            (own / name).mkdir(parents=True)
+        mount("overlay", target, "overlay", 0, f"lowerdir={folder},upperdir={own}/upper,workdir={own}/work")
     state = root / "var/lib/nvbind"
     state.mkdir(parents=True, exist_ok=True)
     mount("tmpfs", state, "tmpfs", 0, "mode=0711")
@@ -513,7 +522,7 @@ def init():
         return
     os.environ["NVBIND_MACHINE_CGROUP"] = f"nvbind-machine-{config['address']}"
     folder = os.open(config["folder"], os.O_PATH | os.O_DIRECTORY)
-    enter_root(config["images"])
+    enter_root(config["images"], config["shared"])
     host_name = re.sub("[^A-Za-z0-9-]", "-", config["id"])[:60]
     socket.sethostname(host_name)
     write("/etc/hostname", host_name + "\n")

@@ -140,8 +140,14 @@ pub fn read(state: &Path) -> Result<Vec<Measured>, LatencyError> {
     }
 }
 
-/// Keeps round trips: in place of older ones between the same ends, beside all others. What is kept now is returned.
+/// Keeps round trips: in place of older ones between the same ends, beside all others. What is kept now is returned. One at a time does so:
+/// none loses what another has just kept.
 pub fn keep(state: &Path, new: &[Measured]) -> Result<Vec<Measured>, LatencyError> {
+    let _folder = locked(state).map_err(|source| LatencyError::File {
+        verb: "lock",
+        path: state.to_owned(),
+        source,
+    })?;
     let mut by_ends: BTreeMap<_, Measured> = BTreeMap::new();
     for measured in read(state)?.iter().chain(new) {
         let latency = &measured.latency;
@@ -157,9 +163,16 @@ pub fn keep(state: &Path, new: &[Measured]) -> Result<Vec<Measured>, LatencyErro
     Ok(all)
 }
 
+/// The folder, made if it is not there, and no one else's until it is closed.
+fn locked(state: &Path) -> io::Result<File> {
+    fs::create_dir_all(state)?;
+    let folder = File::open(state)?;
+    folder.lock()?;
+    Ok(folder)
+}
+
 /// Writes the file: readers see the old one or the new one, whole.
 fn write(state: &Path, all: &[Measured]) -> io::Result<()> {
-    fs::create_dir_all(state)?;
     let temporary = state.join(format!(".{FILE}.{}", std::process::id()));
     let written = fill(&temporary, all)
         .and_then(|()| fs::rename(&temporary, state.join(FILE)))
@@ -205,6 +218,21 @@ mod tests {
         assert_eq!(read(state.path()).unwrap(), [lab, newer]);
         std::fs::write(state.path().join(FILE), "[{").unwrap();
         assert!(read(state.path()).is_err());
+    }
+
+    #[test]
+    fn those_who_measure_at_once_lose_nothing() {
+        let state = tempfile::tempdir().unwrap();
+        let folder = state.path();
+        let sites: Vec<String> = (0..8).map(|site| format!("site-{site}")).collect();
+        thread::scope(|scope| {
+            for site in &sites {
+                scope.spawn(move || keep(folder, &[measured("eu-west-1", site, 20.0, 1)]).unwrap());
+            }
+        });
+        let kept = read(folder).unwrap();
+        let kept: Vec<&String> = kept.iter().map(|measured| &measured.latency.site).collect();
+        assert_eq!(kept, sites.iter().collect::<Vec<_>>());
     }
 
     #[test]

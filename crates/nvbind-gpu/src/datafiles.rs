@@ -1,7 +1,7 @@
 //! The driver's files that are not libraries: programs, configs, firmware, sockets, control nodes.
 
 use crate::capability::capabilities_of;
-use crate::rootfs::RootFs;
+use crate::rootfs::{RootFs, join};
 use crate::{DriverFile, FileKind, Library, Node};
 use nvbind_config::Roots;
 use std::path::{Path, PathBuf};
@@ -118,11 +118,26 @@ fn file(root: &RootFs, real: &Path, container: PathBuf, kind: FileKind) -> Drive
 }
 
 fn programs(root: &RootFs) -> Vec<DriverFile> {
+    let mut folders: Vec<PathBuf> = Vec::new();
+    for folder in PROGRAM_FOLDERS
+        .iter()
+        .filter_map(|folder| root.resolve(Path::new(folder)))
+    {
+        // `/bin` is `/usr/bin` on most hosts.
+        if !folders.contains(&folder) {
+            folders.push(folder);
+        }
+    }
     let program = |name: &str| {
-        let real = PROGRAM_FOLDERS
+        let real = folders
             .iter()
-            .find_map(|folder| root.resolve(&Path::new(folder).join(name)))?;
-        Some(file(root, &real, Path::new("/usr/bin").join(name), FileKind::Binary))
+            .find_map(|folder| root.resolve(&join(folder, name.as_ref())))?;
+        Some(file(
+            root,
+            &real,
+            join(Path::new("/usr/bin"), name.as_ref()),
+            FileKind::Binary,
+        ))
     };
     PROGRAMS.iter().filter_map(|name| program(name)).collect()
 }
@@ -134,8 +149,13 @@ fn configs(root: &RootFs, version: &str, extra: &[PathBuf]) -> Vec<DriverFile> {
             .iter()
             .map(PathBuf::as_path)
             .chain(CONFIG_FOLDERS.iter().map(Path::new));
-        let real = folders.find_map(|folder| root.resolve(&folder.join(&name)))?;
-        Some(file(root, &real, Path::new(target).join(name), FileKind::Config))
+        let real = folders.find_map(|folder| root.resolve(&join(folder, name.as_ref())))?;
+        Some(file(
+            root,
+            &real,
+            join(Path::new(target), name.as_ref()),
+            FileKind::Config,
+        ))
     };
     CONFIGS.iter().filter_map(config).collect()
 }

@@ -13,6 +13,8 @@ const DT_SONAME: u64 = 14;
 /// Most bytes of program headers, dynamic section or name that are read; real ones are far below.
 const MAX_TABLE: u64 = 64 << 10;
 const MAX_NAME: u64 = 256;
+/// Bytes of a file's start that are read at once: the program headers follow the ELF header, and rarely are 16 of them.
+const START: u64 = 1024;
 
 /// Where the fields lie in files of one word size (ELF specification, figures 1-3, 2-1, 2-9).
 struct Layout {
@@ -70,7 +72,7 @@ fn class_of(header: &[u8]) -> Option<ElfClass> {
 /// The SONAME of a library; `None` when it has none or is no library.
 pub(crate) fn soname(path: &Path) -> Option<String> {
     let file = File::open(path).ok()?;
-    let header = read(&file, 0, 64).ok()?;
+    let header = read(&file, 0, START).ok()?;
     let layout = match class_of(&header)? {
         ElfClass::Elf64 => LAYOUT64,
         ElfClass::Elf32 => LAYOUT32,
@@ -79,7 +81,9 @@ pub(crate) fn soname(path: &Path) -> Option<String> {
     let count = u64::from(u16::from_ne_bytes(
         header.get(layout.program_size + 2..)?.get(..2)?.try_into().ok()?,
     ));
-    let programs = read(&file, start, count * layout.segment.size as u64).ok()?;
+    let length = count * layout.segment.size as u64;
+    let elsewhere = || read(&file, start, length).ok();
+    let programs = within(&header, start, length).map_or_else(elsewhere, |programs| Some(programs.to_vec()))?;
     let segments = || programs.chunks_exact(layout.segment.size);
     let dynamic = segments().find(|segment| kind(segment) == Some(PT_DYNAMIC))?;
     let length = layout.word_at(dynamic, layout.segment.length)?;
@@ -117,6 +121,12 @@ impl Layout {
 
 fn kind(segment: &[u8]) -> Option<u32> {
     Some(u32::from_ne_bytes(segment.get(..4)?.try_into().ok()?))
+}
+
+/// That part of the bytes, if they have all of it.
+fn within(bytes: &[u8], offset: u64, length: u64) -> Option<&[u8]> {
+    let start = usize::try_from(offset).ok()?;
+    bytes.get(start..)?.get(..usize::try_from(length).ok()?)
 }
 
 /// Up to `length` bytes at an offset.

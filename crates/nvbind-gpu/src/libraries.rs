@@ -389,8 +389,14 @@ fn relative(folder: &Path, file: &Path) -> PathBuf {
         folders.next();
         files.next();
     }
-    let way: Vec<&[u8]> = folders.map(|_| b"..".as_slice()).chain(files).collect();
-    OsString::from_vec(way.join(&b'/')).into()
+    let mut way = Vec::with_capacity(file.as_os_str().len());
+    for part in folders.map(|_| b"..".as_slice()).chain(files) {
+        if !way.is_empty() {
+            way.push(b'/');
+        }
+        way.extend_from_slice(part);
+    }
+    OsString::from_vec(way).into()
 }
 
 /// As `components` for an absolute path without `.` and `..`; much faster.

@@ -41,7 +41,7 @@ pub(crate) struct RootFs {
     /// Its path without a slash at its end.
     root: Vec<u8>,
     /// What paths resolved to; `None` for those that are not there.
-    resolved: RefCell<ByPath<Option<PathBuf>>>,
+    resolved: RefCell<ByPath<Option<Rc<Path>>>>,
     /// The texts of links.
     links: RefCell<ByPath<PathBuf>>,
     /// The shared objects of folders that were listed, whose paths have no links.
@@ -57,6 +57,28 @@ pub(crate) struct Name {
     pub(crate) name: OsString,
     /// Whether it is a symbolic link.
     pub(crate) is_link: bool,
+}
+
+/// A path without links: one that is remembered, or one that nobody has yet.
+enum Found {
+    Known(Rc<Path>),
+    New(PathBuf),
+}
+
+impl Found {
+    fn shared(self) -> Rc<Path> {
+        match self {
+            Self::Known(path) => path,
+            Self::New(path) => path.into(),
+        }
+    }
+
+    fn into_path(self) -> PathBuf {
+        match self {
+            Self::Known(path) => path.to_path_buf(),
+            Self::New(path) => path,
+        }
+    }
 }
 
 /// What a name in a folder stands for.
@@ -100,7 +122,7 @@ impl RootFs {
 
     /// The path without links, if it exists. Where folders and links lead is remembered.
     pub(crate) fn resolve(&self, path: &Path) -> Option<PathBuf> {
-        self.follow(path, &mut { MAX_LINKS })
+        self.follow(path, &mut { MAX_LINKS }).map(Found::into_path)
     }
 
     /// The text of a link.
@@ -143,38 +165,36 @@ impl RootFs {
         names_of(&folder, &mut self.entries.borrow_mut(), wanted)
     }
 
-    fn folder(&self, path: &Path, links: &mut u32) -> Option<PathBuf> {
+    fn folder(&self, path: &Path, links: &mut u32) -> Option<Rc<Path>> {
         if let Some(known) = self.resolved.borrow().get(path.as_os_str()) {
             return known.clone();
         }
-        let found = self.follow(path, links);
-        self.remember(path, &found);
+        let found = self.follow(path, links).map(Found::shared);
+        self.remember(path.as_os_str().to_owned(), &found);
         found
     }
 
-    fn remember(&self, path: &Path, found: &Option<PathBuf>) {
-        self.resolved
-            .borrow_mut()
-            .insert(path.as_os_str().to_owned(), found.clone());
+    fn remember(&self, path: OsString, found: &Option<Rc<Path>>) {
+        self.resolved.borrow_mut().insert(path, found.clone());
     }
 
-    fn follow(&self, path: &Path, links: &mut u32) -> Option<PathBuf> {
+    fn follow(&self, path: &Path, links: &mut u32) -> Option<Found> {
         let Some((parent, name)) = split(path) else {
-            return Some(PathBuf::from("/"));
+            return Some(Found::New(PathBuf::from("/")));
         };
         let folder = self.folder(parent, links)?;
         match name.as_bytes() {
-            b"" | b"." => return Some(folder),
-            b".." => return Some(folder.parent().unwrap_or(Path::new("/")).to_owned()),
+            b"" | b"." => return Some(Found::Known(folder)),
+            b".." => return Some(Found::New(folder.parent().unwrap_or(Path::new("/")).to_owned())),
             _ => (),
         }
         let real = join(&folder, name);
         if let Some(known) = self.resolved.borrow().get(real.as_os_str()) {
-            return known.clone();
+            return known.clone().map(Found::Known);
         }
         match self.entry(&folder, name, &real) {
             Entry::Missing => None,
-            Entry::Other => Some(real),
+            Entry::Other => Some(Found::New(real)),
             Entry::Link(target) => {
                 *links = links.checked_sub(1)?;
                 // An absolute target counts from the root.
@@ -182,8 +202,9 @@ impl RootFs {
                     true => self.follow(&target, links),
                     false => self.follow(&join(&folder, target.as_os_str()), links),
                 };
-                self.remember(&real, &found);
-                found
+                let found = found.map(Found::shared);
+                self.remember(real.into(), &found);
+                found.map(Found::Known)
             }
         }
     }

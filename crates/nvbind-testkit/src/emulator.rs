@@ -30,6 +30,8 @@ impl Emulator {
         let program = checkout().join(format!("emulators/{name}.py"));
         let mut keeper = Command::new("sh");
         keeper.args(["-c", KEEPER]).arg(python()).arg(program);
+        // Roots of containers lie there, and it may be in a folder that machines have of their own.
+        keeper.env("NVBIND_MACHINES_SHARE", cache_dir());
         keeper.envs(environment.iter().copied());
         let mut keeper = keeper
             .stdin(Stdio::piped())

@@ -62,6 +62,8 @@ impl Machines {
         keeper
             .arg(serde_json::json!(images).to_string())
             .arg(key.with_extension("pub"));
+        // Roots of containers lie there, and it may be in a folder that machines have of their own.
+        keeper.env("NVBIND_MACHINES_SHARE", crate::cache_dir());
         keeper.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut keeper = keeper
             .spawn()

@@ -84,8 +84,9 @@ impl Need {
     fn words(self, needs: &Requirements) -> Option<String> {
         let list =
             |title: &str, names: &[String]| (!names.is_empty()).then(|| format!("{title} {}", names.join(" or ")));
-        let number =
-            |title: &str, number: Option<f64>, unit: &str| number.map(|number| format!("{title} {number}{unit}"));
+        let number = |title: &str, number: Option<f64>, unit: &str| {
+            number.map(|number| format!("{title} {}{unit}", rounded(number)))
+        };
         match self {
             Self::Providers => {
                 let names: Vec<String> = needs.providers.iter().map(ToString::to_string).collect();
@@ -138,6 +139,11 @@ impl Need {
             Self::Budget => needs.budget_usd = None,
         }
     }
+}
+
+/// To four decimals: what is left of a deadline is no round number of hours.
+fn rounded(number: f64) -> f64 {
+    (number * 10_000.0).round() / 10_000.0
 }
 
 /// The requirements with only those left in.
