@@ -2,8 +2,13 @@
 
 use crate::nvml::Depth;
 use crate::rootfs::RootFs;
-use crate::{Driver, DriverKind, Error, Gpu, Host, Source, libraries, nvml, pci, procfs};
+use crate::{
+    Driver, DriverFiles, DriverKind, Error, Gpu, Host, SearchOptions, Source, driver_files, libraries, nvml, pci,
+    procfs,
+};
 use nvbind_config::Roots;
+use std::panic::resume_unwind;
+use std::thread;
 
 /// Finds the driver and the GPUs through NVML, or when that fails through procfs and sysfs (`Host::warnings` says why).
 ///
@@ -18,6 +23,29 @@ pub fn discover(roots: &Roots) -> Result<Host, Error> {
 /// who starts a container waits for that.
 pub fn discover_devices(roots: &Roots) -> Result<Host, Error> {
     to_depth(roots, Depth::Device)
+}
+
+/// As [`discover_devices`], and the files of that driver as [`driver_files`] finds them.
+///
+/// Files are looked for while NVML wakes the GPUs: that takes longer, and seconds where no program holds them open.
+pub fn discover_devices_and_files(roots: &Roots, options: &SearchOptions) -> Result<(Host, DriverFiles), Error> {
+    let (host, newest) = thread::scope(|scope| {
+        let asked = thread::Builder::new().spawn_scoped(scope, || discover_devices(roots));
+        let newest = driver_files(roots, None, options);
+        let host = match asked {
+            Ok(asked) => asked.join().unwrap_or_else(|panic| resume_unwind(panic)),
+            // No more threads are allowed here: one after the other, then.
+            Err(_) => discover_devices(roots),
+        };
+        (host, newest)
+    });
+    let host = host?;
+    let version = host.driver.version.as_deref();
+    let files = match newest {
+        Ok(files) if version.is_none_or(|version| version == files.version) => files,
+        _ => driver_files(roots, version, options)?,
+    };
+    Ok((host, files))
 }
 
 fn to_depth(roots: &Roots, depth: Depth) -> Result<Host, Error> {

@@ -28,7 +28,7 @@ mod wsl;
 
 pub use capability::{Capabilities, Capability, UnknownCapability, WORDS, capabilities_of};
 pub use condition::{Condition, conditions};
-pub use discover::{discover, discover_devices, discover_procfs};
+pub use discover::{discover, discover_devices, discover_devices_and_files, discover_procfs};
 pub use error::Error;
 pub use files::{
     DriverFile, DriverFiles, ElfClass, FileKind, Library, Link, Node, Platform, SearchOptions, driver_files,

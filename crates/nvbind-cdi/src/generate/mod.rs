@@ -53,8 +53,7 @@ pub fn make(roots: &Roots, options: &GenerateOptions) -> Result<Made, Error> {
     if options.mode == Mode::Management {
         return management::generate(roots, options).map(without_warnings);
     }
-    let host = nvbind_gpu::discover_devices(roots)?;
-    let files = nvbind_gpu::driver_files(roots, host.driver.version.as_deref(), &options.search_options())?;
+    let (host, files) = nvbind_gpu::discover_devices_and_files(roots, &options.search_options())?;
     let spec = generate(roots, &host, &files, options)?;
     let warnings = host.warnings.clone();
     let source = Some(host.source);
