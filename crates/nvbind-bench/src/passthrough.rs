@@ -7,6 +7,8 @@ use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread;
+use std::time::Duration;
 
 /// One kind of request.
 struct Scenario {
@@ -68,6 +70,10 @@ const SCENARIOS: [Scenario; 6] = [
 const SMALLEST_CUT: [&str; 7] = ["1g.10gb"; 7];
 /// GPUs of the simulated machine.
 const GPUS: usize = 8;
+
+/// Before each start: the kernel goes on cleaning up after a `delete`, and what starts meanwhile finds another machine than what starts a few
+/// milliseconds later, as a runtime behind a shim does.
+const SETTLE: Duration = Duration::from_millis(50);
 
 /// The bundles and programs of one scenario.
 struct Stage<'bench> {
@@ -131,7 +137,7 @@ impl Bench {
             candidates.push((peer, &stage.plain));
         }
         for round in 0..WARM_UP + self.pairs {
-            // Each comes first in its turn: what runs after a `delete` pays for the kernel's cleaning up.
+            // Each comes first in its turn.
             let mut times = vec![0.0; candidates.len()];
             for turn in 0..candidates.len() {
                 let index = (round + turn) % candidates.len();
@@ -230,6 +236,7 @@ impl<'bench> Stage<'bench> {
         let name = bundle.file_name().unwrap_or_default().to_string_lossy();
         let id = format!("nvbind-bench-{name}-{round}");
         let mut command = self.command(runtime);
+        thread::sleep(SETTLE);
         let time = timed(command.arg("create").arg("--bundle").arg(bundle).arg(&id));
         must(Command::new("runc").args(["delete", "-f", &id]));
         time
