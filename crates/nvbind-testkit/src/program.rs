@@ -4,14 +4,14 @@ use crate::check;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// A program of another crate of this workspace, built for this test run if need be: `program("nvbind-oci", "nvbind-runtime")`.
-pub fn program(package: &str, name: &str) -> PathBuf {
-    build(package, &["--bin", name]);
+/// A program of this workspace, built for this test run if need be: `program("nvbind-runtime")`. It is built as one of the whole workspace: with
+/// the features that every crate has there, and so most of it is there already.
+pub fn program(name: &str) -> PathBuf {
+    cargo(&["--workspace", "--bin", name]);
     profile_dir().join(name)
 }
 
-/// A program of a provider, as `cargo test --workspace` has built it. Built here it would want its large dependencies once more, with other
-/// features: that is done only where there is none.
+/// A program of a provider, as `cargo test --workspace` has built it; it is built here only where there is none.
 pub fn provider(name: &str) -> PathBuf {
     let name = format!("nvbind-provider-{name}");
     let program = profile_dir().join(&name);
@@ -22,19 +22,15 @@ pub fn provider(name: &str) -> PathBuf {
 }
 
 /// An example of a crate of this workspace, built if need be.
-pub fn example(package: &str, name: &str) -> PathBuf {
-    build(package, &["--example", name]);
+pub fn example(name: &str) -> PathBuf {
+    cargo(&["--workspace", "--example", name]);
     profile_dir().join("examples").join(name)
 }
 
 /// The shared library of a crate of this workspace, built if need be: `library("nvbind-sim-nvml")`.
 pub fn library(package: &str) -> PathBuf {
-    build(package, &["--lib"]);
+    cargo(&["--package", package, "--lib"]);
     profile_dir().join(format!("lib{}.so", package.replace('-', "_")))
-}
-
-fn build(package: &str, target: &[&str]) {
-    cargo(&[&["--package", package], target].concat());
 }
 
 fn cargo(arguments: &[&str]) {

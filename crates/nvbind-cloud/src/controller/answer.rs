@@ -166,16 +166,19 @@ impl Controller {
                     self.state.save_attempt(&attempt)
                 }
             },
-            Err(error) => {
-                let message = format!("cannot be given back yet: {error}");
-                let is_news = attempt.error.as_ref() != Some(&error);
-                retry(&mut attempt, &error);
-                attempt.error = Some(error);
-                match is_news {
-                    true => self.save(&attempt, "release", &message),
-                    false => self.state.save_attempt(&attempt),
-                }
-            }
+            Err(error) => self.held_up(attempt, error),
+        }
+    }
+
+    /// The provider does not say that a machine is given back: told once for each reason.
+    fn held_up(&mut self, mut attempt: Attempt, error: ProviderError) -> Result<(), StateError> {
+        let message = format!("cannot be given back yet: {error}");
+        let is_news = attempt.tries == 0 || attempt.error.as_ref() != Some(&error);
+        retry(&mut attempt, &error);
+        attempt.error = Some(error);
+        match is_news {
+            true => self.save(&attempt, "release", &message),
+            false => self.state.save_attempt(&attempt),
         }
     }
 
@@ -204,14 +207,13 @@ impl Controller {
             return self.ended(attempt);
         }
         if let Err(error) = answer {
-            retry(&mut attempt, &error);
-            attempt.error = Some(error);
-            return self.state.save_attempt(&attempt);
+            return self.held_up(attempt, error);
         }
         // Not gone yet, or too young to be believed: told again after a while.
         attempt.tries += 1;
         if is_gone || attempt.tries.is_multiple_of(30) {
             attempt.status = AttemptStatus::Deleting;
+            attempt.tries = 0;
         }
         pause(&mut attempt, LOOK_MS);
         self.state.save_attempt(&attempt)
@@ -222,6 +224,11 @@ impl Controller {
         attempt.ended_ms = Some(now_ms());
         self.save(&attempt, "gone", "nothing is left of it")
     }
+}
+
+/// Whether a provider was asked in vain to give a machine back, as often as a call is made that gets no clear answer.
+pub(super) fn is_held_up(attempt: &Attempt) -> bool {
+    attempt.status == AttemptStatus::Deleting && attempt.error.is_some() && attempt.tries >= TRIES
 }
 
 /// Takes over what a provider says of a machine.

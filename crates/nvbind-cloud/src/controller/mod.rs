@@ -165,6 +165,7 @@ impl Controller {
     /// Works until the goal is reached; the deployment as it is then. `told` hears of each event after it was written down.
     pub fn run(&mut self, goal: Goal, told: &mut dyn FnMut(&Event)) -> Result<Deployment, StateError> {
         let mut last = self.state.last_event()?;
+        self.ask_again()?;
         loop {
             let deployment = self.state.deployment(self.deployment)?;
             let attempts = self.state.attempts(self.deployment)?;
@@ -185,6 +186,17 @@ impl Controller {
                 wait.clamp(0, self.tools.patience.look_ms).unsigned_abs(),
             ))?;
         }
+    }
+
+    /// Providers that did not answer the one before are asked as if for the first time.
+    fn ask_again(&self) -> Result<(), StateError> {
+        let attempts = self.state.attempts(self.deployment)?;
+        for mut attempt in attempts.into_iter().filter(answer::is_held_up) {
+            attempt.tries = 0;
+            attempt.wait_until_ms = 0;
+            self.state.save_attempt(&attempt)?;
+        }
+        Ok(())
     }
 
     /// After a pause of this process (a laptop that slept, a stopped process) every machine gets a new chance to be heard.
@@ -469,4 +481,12 @@ pub fn is_reached(goal: Goal, deployment: &Deployment, attempts: &[Attempt]) -> 
     };
     deployment.status.is_over()
         || (goal == Goal::Up && deployment.status == DeploymentStatus::Active && (0..deployment.nodes).all(works))
+        || (goal == Goal::Up && deployment.status == DeploymentStatus::Failing && only_waits(attempts))
+}
+
+/// Whether all that is left to do is to give back what no provider answers about: for the next `resume`, or a service.
+fn only_waits(attempts: &[Attempt]) -> bool {
+    let is_open = |attempt: &&Attempt| attempt.status != AttemptStatus::Ended;
+    let mut open = attempts.iter().filter(is_open).peekable();
+    open.peek().is_some() && open.all(answer::is_held_up)
 }

@@ -234,7 +234,11 @@ fn taken(host: &str, holder: &Claim) -> ProviderError {
 }
 
 impl Provider for HostsProvider {
+    /// Logs in to each host; the error is that of the first where it fails.
     fn check(&mut self) -> Result<Account, ProviderError> {
+        for (_, connected) in self.each(|host| self.connect(&host.destination)) {
+            connected.map_err(HostError::into_silence)?;
+        }
         let names: Vec<&str> = self.hosts.iter().map(|host| host.destination.as_str()).collect();
         Ok(Account {
             id: names.join(","),

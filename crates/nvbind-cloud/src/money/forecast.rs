@@ -1,7 +1,7 @@
 //! What will have been spent at the end of the day and of the month.
 
 use super::cost::{paid, rate, usd};
-use super::{DAY_MS, Period};
+use super::{DAY_MS, Period, total};
 use crate::Attempt;
 use serde::Serialize;
 
@@ -31,7 +31,7 @@ pub struct Forecast {
 pub fn forecast(attempts: &[Attempt], period: Period, now_ms: i64) -> Forecast {
     let spent_in = |period: Period| -> f64 {
         let spent = |attempt| paid(attempt, period, now_ms).map_or(0.0, |paid| paid.hours() * rate(attempt));
-        attempts.iter().map(spent).sum()
+        total(attempts.iter().map(spent))
     };
     let running = || attempts.iter().filter(|attempt| is_running(attempt));
     let left = Period {
@@ -45,12 +45,12 @@ pub fn forecast(attempts: &[Attempt], period: Period, now_ms: i64) -> Forecast {
         true => spent_in(history) / history.hours(),
         false => 0.0,
     };
-    let if_running_usd = spent_usd + running().map(still).sum::<f64>();
+    let if_running_usd = spent_usd + total(running().map(still));
     let if_usual_usd = spent_usd + usual_usd_h * left.hours();
     Forecast {
         period,
         spent_usd,
-        running_usd_h: running().map(rate).sum(),
+        running_usd_h: total(running().map(rate)),
         if_running_usd,
         usual_usd_h,
         if_usual_usd,
@@ -93,6 +93,19 @@ mod tests {
 
     fn close(found: f64, wanted: f64) {
         assert!((found - wanted).abs() < 1e-9, "{found} is not {wanted}");
+    }
+
+    #[test]
+    fn nothing_costs_nothing_without_a_sign() {
+        let none = forecast(&[], Period::day_of(36 * HOUR), 36 * HOUR);
+        for usd in [
+            none.spent_usd,
+            none.running_usd_h,
+            none.if_running_usd,
+            none.expected_usd,
+        ] {
+            assert!(usd == 0.0 && usd.is_sign_positive(), "{usd}");
+        }
     }
 
     #[test]

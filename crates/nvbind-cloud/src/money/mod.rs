@@ -24,5 +24,10 @@ const HOUR_MS: f64 = 3_600_000.0;
 /// Milliseconds of a day.
 const DAY_MS: i64 = 86_400_000;
 
+/// The sum. That of nothing is 0: the standard library has it as -0.0, which people would be told with its sign.
+pub fn total(values: impl Iterator<Item = f64>) -> f64 {
+    values.fold(0.0, |sum, value| sum + value)
+}
+
 #[cfg(test)]
 mod testing;

@@ -20,9 +20,9 @@ pub(crate) fn kit_folder() -> &'static Path {
     static DIR: OnceLock<PathBuf> = OnceLock::new();
     DIR.get_or_init(|| {
         let programs = [
-            nvbind_testkit::program("nvbind", "nvbind"),
-            nvbind_testkit::program("nvbind-oci", "nvbind-runtime"),
-            nvbind_testkit::program("nvbind-oci", "nvbind-hook"),
+            nvbind_testkit::program("nvbind"),
+            nvbind_testkit::program("nvbind-runtime"),
+            nvbind_testkit::program("nvbind-hook"),
             nvbind_testkit::library("nvbind-sim-nvml"),
         ];
         let dir = programs[0].with_file_name("kit");

@@ -8,8 +8,8 @@ use std::sync::LazyLock;
 /// The image of the tests: the small root file system.
 pub(crate) const IMAGE: &str = "nvbind-test:small";
 
-static ENGINE_RUN: LazyLock<PathBuf> = LazyLock::new(|| nvbind_testkit::example("nvbind-engine", "engine-run"));
-static SHIM: LazyLock<PathBuf> = LazyLock::new(|| nvbind_testkit::program("nvbind-oci", "nvbind-runtime"));
+static ENGINE_RUN: LazyLock<PathBuf> = LazyLock::new(|| nvbind_testkit::example("engine-run"));
+static SHIM: LazyLock<PathBuf> = LazyLock::new(|| nvbind_testkit::program("nvbind-runtime"));
 
 /// The program that runs an engine: `examples/engine-run.rs`.
 pub(crate) fn engine_run(engine: &str) -> Command {

@@ -107,7 +107,7 @@ fn docker_starts_containers_by_the_names_that_were_written() {
 #[test]
 fn dockers_gpus_option_goes_through_the_runtime() {
     let (dir, gpus) = (temp_dir("configure"), FakeGpus::new(4));
-    let hook = program("nvbind-oci", "nvbind-hook");
+    let hook = program("nvbind-hook");
     assert_eq!(alias::link(dir.path(), &shim(), false).unwrap().len(), 5);
     assert_eq!(
         std::fs::read_link(dir.path().join("nvidia-container-runtime-hook")).unwrap(),

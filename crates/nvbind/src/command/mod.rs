@@ -55,7 +55,7 @@ pub(crate) enum Command {
     /// Make and change simulated machines
     #[command(subcommand)]
     Sim(sim::SimCommand),
-    /// See what GPUs cost elsewhere, and try policies on it
+    /// Run workloads on rented machines and hosts over SSH, keep them alive, say what that costs
     #[cfg(feature = "cloud")]
     #[command(subcommand)]
     Cloud(cloud::CloudCommand),

@@ -20,7 +20,7 @@ pub(crate) struct RunArgs {
     /// What starts the container: auto (native), native, bolt, docker, podman or containerd [default: auto]
     #[arg(long)]
     runtime: Option<Runtime>,
-    /// GPUs: all, none, 0, gpu0, 0:1 (MIG), GPU-<uuid>, count=2, model=A100, memory>=40GiB; separated by commas, may be repeated
+    /// GPUs: all, none, 0, gpu0, 0:1 (MIG), GPU-<uuid>, count=2, model=A100, memory>=40GiB; separated by commas, may be repeated [default: none]
     #[arg(long, value_name = "SELECTOR")]
     gpu: Vec<String>,
     /// Environment variable; without a value, the caller's own

@@ -38,7 +38,7 @@ fn introduce(engine: &Engine) -> Finding {
             format!("{engine} knows no CDI: `--device nvidia.com/gpu=0` does not work there"),
         )
         .command(match engine.kind {
-            EngineKind::Docker => "docker run --runtime nvbind, with nvbind-runtime in /etc/docker/daemon.json",
+            EngineKind::Docker => "nvbind runtime configure --runtime docker; then docker run --runtime nvbind",
             _ => "use nvbind-runtime as its OCI runtime",
         }),
         CdiSupport::UpTo(version) => Finding::ok("engines.cdi", format!("{engine} reads CDI specs up to {version}")),

@@ -22,8 +22,8 @@ pub(crate) fn nvidia_smi() -> &'static Path {
 pub(crate) fn companions() -> (PathBuf, PathBuf) {
     static BUILT: OnceLock<(PathBuf, PathBuf)> = OnceLock::new();
     let build = || {
-        let runtime = nvbind_testkit::program("nvbind-oci", "nvbind-runtime");
-        let hook = nvbind_testkit::program("nvbind-oci", "nvbind-hook");
+        let runtime = nvbind_testkit::program("nvbind-runtime");
+        let hook = nvbind_testkit::program("nvbind-hook");
         nvbind_testkit::library("nvbind-sim-nvml");
         (runtime, hook)
     };

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
 
-static NATIVE: LazyLock<PathBuf> = LazyLock::new(|| example("nvbind-engine", "native"));
+static NATIVE: LazyLock<PathBuf> = LazyLock::new(|| example("native"));
 
 /// A state folder of the test's own, and a root file system to run on.
 struct Home {

@@ -7,7 +7,7 @@ use crate::failure::Failure;
 use crate::output;
 use crate::table::table;
 use clap::Args;
-use nvbind_cloud::money::{Budget, BudgetMode, Finding, Period, Spender, Spent, check_running};
+use nvbind_cloud::money::{Budget, BudgetMode, Finding, Period, Spender, Spent, check_running, total};
 use nvbind_cloud::state::{State, now_ms};
 use nvbind_config::{CloudConfig, Usd};
 use serde::Serialize;
@@ -85,8 +85,8 @@ fn spenders(state: &State, now_ms: i64) -> Result<Vec<Spender>, Failure> {
             deployment: deployment.id,
             name: deployment.spec.name,
             budget_usd: deployment.spec.requirements.budget_usd,
-            spent_usd: attempts.iter().map(|attempt| attempt.cost_usd(now_ms)).sum(),
-            usd_h: paid.map(|attempt| attempt.usd_h + attempt.extras_usd_h).sum(),
+            spent_usd: total(attempts.iter().map(|attempt| attempt.cost_usd(now_ms))),
+            usd_h: total(paid.map(|attempt| attempt.usd_h + attempt.extras_usd_h)),
         })
     };
     state.live_deployments()?.into_iter().map(spender).collect()

@@ -3,12 +3,12 @@
 use super::tools;
 use crate::cli::Format;
 use crate::context::Context;
-use crate::failure::{Failure, PERMISSION};
+use crate::failure::{FAILED, Failure, PERMISSION};
 use crate::output;
 use crate::table::table;
 use clap::Args;
 use nvbind_cloud::catalog::ProviderName;
-use nvbind_cloud::provider::{Account, ProviderError};
+use nvbind_cloud::provider::{Account, ErrorClass, ProviderError};
 use nvbind_cloud::state::State;
 use serde::Serialize;
 
@@ -58,8 +58,21 @@ pub(crate) fn run(args: &CheckArgs, context: &Context) -> Result<u8, Failure> {
             &checked.iter().map(row).collect::<Vec<_>>(),
         )
     })?;
-    let failed = checked.iter().any(|checked| checked.error.is_some());
-    Ok(if failed { PERMISSION } else { 0 })
+    Ok(code(&checked))
+}
+
+/// An account that is refused goes before one that nobody answers for.
+fn code(checked: &[Checked]) -> u8 {
+    let mut classes = checked
+        .iter()
+        .filter_map(|checked| checked.error.as_ref())
+        .map(|error| error.class);
+    let is_refusal = |class| matches!(class, ErrorClass::Credentials | ErrorClass::Permission);
+    match (classes.clone().any(is_refusal), classes.next()) {
+        (true, _) => PERMISSION,
+        (false, Some(_)) => FAILED,
+        (false, None) => 0,
+    }
 }
 
 fn row(checked: &Checked) -> Vec<String> {

@@ -22,7 +22,8 @@ pub(crate) struct DeployArgs {
     /// Name of the deployment [default: the file's, else from the image]
     #[arg(long)]
     pub(super) name: Option<String>,
-    /// A kind of work whose image and profile are known, as pytorch-training
+    /// A kind of work whose image and profile are known: pytorch-training, pytorch-inference, tensorflow-training, tensorflow-inference,
+    /// vllm-serving, triton-serving, cuda or cuda-development
     #[arg(long, value_name = "WORKLOAD")]
     pub(super) workload: Option<String>,
     /// Read it from this file: an nvbind.toml with a [cloud] table, or a SkyPilot task (.yaml)
@@ -119,6 +120,11 @@ pub(crate) fn deploy(args: &DeployArgs, context: &Context) -> Result<u8, Failure
     if !wait && deployment.status == DeploymentStatus::Active && !tools::is_served(&state)? {
         output::note(&format!(
             "nobody keeps '{name}' alive now: run nvbind cloud serve, or nvbind cloud resume --wait {name}"
+        ));
+    }
+    if deployment.status == DeploymentStatus::Failing {
+        output::note(&format!(
+            "what an order may have left is given back as soon as its provider answers: nvbind cloud serve, or nvbind cloud down {name}"
         ));
     }
     outcome(&state, &deployment)

@@ -4,7 +4,7 @@ use super::requirements::RequirementArgs;
 use crate::cli::Format;
 use crate::containers::now;
 use crate::context::Context;
-use crate::failure::{Failure, USAGE};
+use crate::failure::{Failure, NOT_FOUND, USAGE};
 use crate::output;
 use crate::table::table;
 use clap::Args;
@@ -106,7 +106,10 @@ pub(crate) fn run(context: &Context, args: &ExplainArgs) -> Result<u8, Failure> 
             .collect(),
     };
     output::data(args.format, &explanation, || text(&explanation, args.limit))?;
-    Ok(0)
+    Ok(match explanation.choices.is_empty() && !is_answered {
+        true => NOT_FOUND,
+        false => 0,
+    })
 }
 
 fn chosen(rank: usize, offers: &[Offer], choice: Choice) -> Chosen<'_> {

@@ -6,7 +6,7 @@ use clap::Args;
 use nvbind_cloud::catalog::{Arch, Catalog, ProviderName, UnknownArch, is_place};
 use nvbind_cloud::{Data, Requirements, SpotUse, Strategy, Weights, parse_hours};
 
-/// What a workload needs. Everything is for one node unless it says otherwise.
+// What a workload needs. Everything is for one node unless it says otherwise.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "What it needs")]
 pub(crate) struct RequirementArgs {
@@ -49,7 +49,7 @@ pub(crate) struct RequirementArgs {
     /// Most USD in all
     #[arg(long, value_name = "USD", value_parser = positive)]
     budget: Option<f64>,
-    /// Time the work takes, as 10h
+    /// Time the work takes, as 10h; costs are reckoned for 24h where it is not said
     #[arg(long, value_name = "TIME", value_parser = parse_hours)]
     work: Option<f64>,
     /// Time until it must be done

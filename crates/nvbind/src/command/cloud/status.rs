@@ -6,6 +6,7 @@ use crate::failure::Failure;
 use crate::output;
 use crate::table::{age, table};
 use clap::Args;
+use nvbind_cloud::money::total;
 use nvbind_cloud::place::Block;
 use nvbind_cloud::state::{Event, State, now_ms};
 use nvbind_cloud::{Attempt, AttemptStatus, Deployment};
@@ -85,14 +86,13 @@ impl Summary {
                 .filter(|attempt| attempt.is_live())
                 .map(|attempt| attempt.provider.as_str())
                 .collect(),
-            usd_h: attempts
-                .iter()
-                .filter(paid)
-                .map(|attempt| attempt.usd_h + attempt.extras_usd_h)
-                // The sum of nothing is -0.0, which would be told with its sign.
-                .sum::<f64>()
-                + 0.0,
-            cost_usd: attempts.iter().map(|attempt| attempt.cost_usd(now)).sum(),
+            usd_h: total(
+                attempts
+                    .iter()
+                    .filter(paid)
+                    .map(|attempt| attempt.usd_h + attempt.extras_usd_h),
+            ),
+            cost_usd: total(attempts.iter().map(|attempt| attempt.cost_usd(now))),
             created_ms: deployment.created_ms,
             message: deployment.message.clone(),
         }

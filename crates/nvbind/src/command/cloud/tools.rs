@@ -100,7 +100,7 @@ pub(super) fn tools(context: &Context) -> Result<Tools, Failure> {
     let config = context.config()?;
     let used = used(context)?;
     if used.is_empty() {
-        return Err(Failure::new(NOT_FOUND, NOTHING_USED));
+        return Err(Failure::usage(NOTHING_USED));
     }
     let mut market = Market::new(offers(&config, &used)?);
     market.host_usd_h = Some(config.cloud.host_price.usd());

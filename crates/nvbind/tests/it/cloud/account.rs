@@ -17,8 +17,8 @@ pub(crate) fn programs() -> &'static Path {
         std::fs::create_dir_all(&dir).expect("folder of programs");
         let companions = [
             nvbind,
-            nvbind_testkit::program("nvbind-oci", "nvbind-runtime"),
-            nvbind_testkit::program("nvbind-oci", "nvbind-hook"),
+            nvbind_testkit::program("nvbind-runtime"),
+            nvbind_testkit::program("nvbind-hook"),
             nvbind_testkit::library("nvbind-sim-nvml"),
         ];
         for program in companions {

@@ -2,6 +2,7 @@
 
 use super::client::working;
 use super::hosts::Hosts;
+use crate::support::stdout;
 use nvbind_testkit::wait_until;
 use serde_json::Value;
 use std::time::Instant;
@@ -52,4 +53,16 @@ fn a_host_that_is_cut_off_is_replaced_by_the_other_one() {
     for address in &hosts.addresses {
         assert_eq!(hosts.sleeps(address), 0, "left running on {address}");
     }
+}
+
+#[test]
+fn a_host_that_does_not_answer_is_seen_by_check() {
+    let hosts = Hosts::new();
+    hosts.ok(&["check"]);
+    hosts.machines.cut("h2");
+    let checked = hosts.cloud(&["check"]);
+    assert_eq!(checked.status.code(), Some(1));
+    let told = stdout(&checked);
+    let lost = &hosts.addresses[1];
+    assert!(told.contains(&format!("host '{lost}' cannot be reached")), "{told}");
 }

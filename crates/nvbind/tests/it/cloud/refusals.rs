@@ -123,6 +123,30 @@ fn credentials_that_expire_in_the_middle_leave_nothing_that_is_forgotten() {
 }
 
 #[test]
+fn a_provider_that_falls_silent_is_told_of_and_not_waited_for() {
+    let account = Account::new("azure");
+    for call in [
+        "PUT virtualMachines",
+        "GET virtualMachines",
+        "DELETE virtualMachines",
+        "DELETE resourceGroups",
+    ] {
+        account.emulator.rule(&always(call, 503, "ServerBusy", "come again"));
+    }
+    let words = account.deploy("d", "exit 0", &PLACE);
+    let deployed = account.cloud(&words.iter().map(String::as_str).collect::<Vec<_>>());
+    let told = stderr(&deployed);
+    assert_eq!(deployed.status.code(), Some(1), "{told}");
+    for word in ["cannot be given back yet: ", "ServerBusy", "nvbind cloud down d"] {
+        assert!(told.contains(word), "no '{word}' in: {told}");
+    }
+    // It answers again: nothing is left.
+    account.emulator.reset();
+    account.ok(&["down", "d"]);
+    assert_eq!(account.emulator.everything(), Vec::<Value>::new());
+}
+
+#[test]
 fn an_account_without_permission() {
     let account = Account::new("azure");
     let message = "The client does not have authorization to perform action 'Microsoft.Compute/virtualMachines/write'";
